@@ -1,0 +1,1 @@
+"""Sessions, the ring that they are made of, and the proxy that owns them."""

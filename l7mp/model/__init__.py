@@ -1,0 +1,1 @@
+"""What a user can declare, and what follows from it: pure."""

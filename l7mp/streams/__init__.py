@@ -1,0 +1,1 @@
+"""Twisted's transports, descriptors and processes as streams."""

@@ -1,0 +1,1 @@
+"""Bytes to values and back: pure, without I/O or time."""
