@@ -1,0 +1,52 @@
+# What one does with this tree; `make help` lists it. Each target brings .venv up
+# to date first (scripts/venv), which costs no network when nothing has changed.
+
+PYTHON ?= python3
+CONFIG ?= conf/l7mp-minimal.yaml
+# more for pytest, for example: make test TESTS=tests/wire ARGS='-x -k json'
+TESTS ?=
+ARGS ?=
+
+BIN := .venv/bin
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench wheel clean dev
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start the proxy in the foreground on $(CONFIG); stop it with Ctrl-C
+	@scripts/venv
+	@exec $(BIN)/l7mp -c $(CONFIG)
+
+test: ## all tests, with the coverage gates; or some, with TESTS= and ARGS=
+	@scripts/system-packages
+	@scripts/venv test
+	@scripts/test $(TESTS) $(ARGS)
+
+lint: ## ruff, mypy and import-linter; changes nothing
+	@scripts/venv test lint
+	@scripts/lint
+
+format: ## let ruff mend what it can
+	@scripts/venv test lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: ## measurements against other proxies
+	@scripts/venv
+	@bench/run
+
+wheel: ## build a wheel into dist/
+	@scripts/venv test
+	@scripts/wheel dist
+
+dev: ## everything a developer wants in .venv
+	@scripts/venv dev
+
+clean: ## remove all that was made here, .venv included
+	rm -rf .venv .tox build dist *.egg-info htmlcov .coverage .coverage.*
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -f twisted/plugins/dropin.cache twistd.pid twistd.log
+	find l7mp tests twisted bench scripts docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
