@@ -1,0 +1,254 @@
+"""The proxy: one configuration, the listeners that run, the sessions that live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import (
+    Deferred,
+    DeferredLock,
+    gatherResults,
+    maybeDeferred,
+    succeed,
+)
+
+from l7mp.core.events import (
+    Destroyed,
+    Event,
+    Faulted,
+    Forgotten,
+    Listening,
+    Observer,
+    StoppedListening,
+    Warned,
+)
+from l7mp.core.idle import IdleWatch
+from l7mp.core.registry import Context
+from l7mp.core.session import Session
+from l7mp.errors import Loss, Reason
+from l7mp.interfaces import IListening, IStream, Metadata
+from l7mp.model import lint
+from l7mp.model.config import Config, Listener
+from l7mp.model.edit import Change
+from l7mp.model.plan import Step, Verb, plan
+
+GRACE = 3.0
+"""Seconds that sessions get to deliver what is under way when the proxy stops."""
+
+Edit = Callable[[Config], Change]
+
+
+@dataclass
+class _Running:
+    """A listener as it runs; its rules and options may change while it does."""
+
+    listener: Listener
+    listening: IListening
+
+
+class Proxy(Service):
+    """Owns everything that runs; see ``docs/architecture``."""
+
+    name = "l7mp"
+
+    def __init__(self, context: Context, observers: Sequence[Observer] = ()) -> None:
+        self.context = context
+        self.vocabulary = context.registry.vocabulary()
+        self.config = Config()
+        self.sessions: dict[str, Session] = {}
+        """By name, in order of birth; ended ones too while they are tracked."""
+        self._observers = list(observers)
+        self._running: dict[str, _Running] = {}
+        self._editing = DeferredLock()
+        self._idle = IdleWatch(context.reactor)
+        self._serial = 0
+        self._timers: dict[str, Any] = {}
+        self._quiet: Deferred[None] | None = None
+
+    # -- observers ------------------------------------------------------------
+
+    def subscribe(self, observer: Observer) -> None:
+        """Let ``observer`` hear everything from now on."""
+        self._observers.append(observer)
+
+    def observe(self, event: Event) -> None:
+        """Tell everybody; an observer that fails does not disturb the others."""
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception as error:
+                if not isinstance(event, Faulted):
+                    self.observe(Faulted("observer", error))
+        if isinstance(event, Destroyed):
+            self._destroyed(event.session)
+
+    # -- configuration ----------------------------------------------------------
+
+    def edit(self, edit: Edit, spare: str = "") -> Deferred[Change]:
+        """
+        Make the next configuration and carry it out, one edit after another.
+
+        Fires when the change is effective; fails, with nothing changed, with whatever
+        ``edit`` raises or with the ``LocalError`` of the step that did not work.  The
+        session called ``spare`` (the one that asks) is not ended.
+        """
+        return self._editing.run(self._edit, edit, spare)
+
+    def _edit(self, edit: Edit, spare: str) -> Deferred[Change]:
+        return Deferred.fromCoroutine(self._carry_out(edit, spare))
+
+    async def _carry_out(self, edit: Edit, spare: str) -> Change:
+        change = edit(self.config)
+        old, done = self.config, []
+        steps = list(plan(old, change.config))
+        try:
+            for step in steps:
+                await self._do(step)
+                done.append(step)
+        except Exception:
+            for step in reversed(done):
+                await self._undo(step.inverse(old))
+            raise
+        self.config = change.config
+        self._warn_of_losses(old)
+        self._sever(change, spare)
+        return change
+
+    async def _do(self, step: Step) -> None:
+        what = step.what
+        if not isinstance(what, Listener):
+            if step.verb is Verb.STOP:
+                self.context.resources.forget(("cluster", what.name))
+        elif step.verb is Verb.START:
+            await self._start(what)
+        elif step.verb is Verb.STOP:
+            await self._stop(what.name)
+        else:
+            self._running[what.name].listener = what
+
+    async def _undo(self, step: Step) -> None:
+        try:
+            await self._do(step)
+        except Exception as error:
+            self.observe(Faulted("undoing a change that failed", error))
+
+    async def _start(self, listener: Listener) -> None:
+        running: list[_Running] = []
+
+        def accept(stream: IStream, metadata: Metadata, words: str) -> None:
+            current = running[0].listener if running else listener
+            self._accept(current, stream, metadata, words)
+
+        context = self.context.on_behalf_of("listener", listener.name)
+        listening = await context.listen(listener.spec, accept)
+        running.append(_Running(listener, listening))
+        self._running[listener.name] = running[0]
+        self.observe(Listening(listener.name, listening.address()))
+
+    async def _stop(self, name: str) -> None:
+        running = self._running.pop(name)
+        await running.listening.stop()
+        self.observe(StoppedListening(name))
+
+    def _warn_of_losses(self, old: Config) -> None:
+        """Tell of routes that lose boundaries, when they are declared."""
+        kinds = self.vocabulary.kinds
+        if old.listeners == self.config.listeners and old.routes == self.config.routes:
+            return
+        before = lint.route_warnings(old, kinds)
+        for route, warnings in lint.route_warnings(self.config, kinds).items():
+            for warning in warnings:
+                if warning not in before.get(route, ()):
+                    self.observe(Warned(f"route {route}", warning))
+
+    def _sever(self, change: Change, spare: str) -> None:
+        if not change.severed:
+            return
+        endpoints = [name for kind, name in change.severed if kind == "endpoint"]
+        loss = Loss(Reason.DELETED, "what it ran through was deleted or changed")
+        for session in list(self.sessions.values()):
+            if session.name != spare and session.refs & change.severed:
+                session.end(loss)
+            for endpoint in endpoints:
+                session.disconnect(endpoint, Loss(Reason.DELETED, endpoint))
+
+    # -- sessions -----------------------------------------------------------------
+
+    def _accept(
+        self, listener: Listener, stream: IStream, metadata: Metadata, words: str
+    ) -> None:
+        protocol = self.context.registry.protocols[listener.spec.protocol]
+        name = f"{protocol.tag or protocol.name}:{words or listener.name}-{self._serial}"
+        self._serial += 1
+        session = Session(name, listener, stream, metadata, self, self.observe)
+        self.sessions[name] = session
+        try:
+            session.run()
+        except Exception as error:
+            self.observe(Faulted(name, error))
+            session.end(Loss(Reason.LOCAL, str(error)))
+        self._watch_idle(session, stream)
+
+    def _watch_idle(self, session: Session, source: IStream) -> None:
+        options = session.listener.options
+        timeout = source.idle_timeout
+        if options is not None and options.idle_timeout is not None:
+            timeout = options.idle_timeout
+        if timeout and session.loss is None:
+            loss = Loss(Reason.IDLE, f"nothing moved for {timeout:g} s")
+            self._idle.watch(session, timeout, lambda: session.end(loss))
+
+    def _destroyed(self, name: str) -> None:
+        session = self.sessions.get(name)
+        if session is None:
+            return
+        self._idle.forget(session)
+        options = session.listener.options
+        track = options.track if options is not None else 0
+        if track and not self._quiet:
+            self._timers[name] = self.context.reactor.callLater(
+                track, self._forget, name
+            )
+        else:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+        if self.sessions.pop(name, None) is not None:
+            self.observe(Forgotten(name))
+        if self._quiet is not None and not self.sessions:
+            quiet, self._quiet = self._quiet, None
+            quiet.callback(None)
+
+    # -- the service ----------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """Accept nothing more, end every session in order, let go of everything."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._shut_down())
+
+    async def _shut_down(self) -> None:
+        stopping = [maybeDeferred(r.listening.stop) for r in self._running.values()]
+        self._running.clear()
+        await gatherResults(stopping, consumeErrors=True)
+        for name in list(self._timers):
+            self._forget(name)
+        await self._end_sessions(Loss(Reason.SHUTDOWN, "the proxy stops"))
+        self.context.resources.close()
+
+    def _end_sessions(self, loss: Loss) -> Deferred[None]:
+        if not self.sessions:
+            return succeed(None)
+        quiet = self._quiet = Deferred()
+        for session in list(self.sessions.values()):
+            session.end(loss)
+
+        def late(*_: object) -> None:
+            self._quiet = None
+
+        return quiet.addTimeout(GRACE, self.context.reactor, late).addErrback(late)

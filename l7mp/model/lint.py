@@ -1,0 +1,92 @@
+"""
+What a route does to message boundaries, judged before it runs.
+
+A hop from a stream of messages to a stream of bytes loses the boundaries for good.
+Transforms that keep what they are fed have no kind of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from l7mp.model.config import Config, Route
+
+BYTES = "byte-stream"
+DATAGRAMS = "datagram-stream"
+
+
+def lossy_hops(kinds: Sequence[str | None]) -> list[int]:
+    """
+    Where a ring of stages loses boundaries: n for the hop from stage n to the next.
+
+    ``None`` is the kind of a stage that passes on what it gets; the source, stage 0,
+    and the destination are where messages begin.
+    """
+    hops = []
+    current = kinds[0]
+    for index in range(len(kinds)):
+        following = kinds[(index + 1) % len(kinds)]
+        if current == DATAGRAMS and following == BYTES:
+            hops.append(index)
+        if following is not None:
+            current = following
+    return hops
+
+
+def route_warnings(
+    config: Config, kinds: Mapping[str, str | None]
+) -> dict[str, list[str]]:
+    """What is lost on each route, for every listener from which it can be reached."""
+    warnings: dict[str, list[str]] = {}
+    for listener in config.listeners.values():
+        giver = (listener.name, listener.spec.protocol)
+        for name in _routes_from(config, listener.rules):
+            route = config.routes.get(name)
+            for warning in _lost(config, giver, route, kinds) if route else ():
+                known = warnings.setdefault(name, [])
+                if warning not in known:
+                    known.append(warning)
+    return warnings
+
+
+def _lost(
+    config: Config,
+    source: tuple[str, str],
+    route: Route,
+    kinds: Mapping[str, str | None],
+) -> Iterator[str]:
+    stages = (*route.ingress, route.destination, *route.egress)
+    if any(stage not in config.clusters for stage in stages):
+        return  # cannot tell until they are defined
+    ring = [
+        source,
+        *((stage, config.clusters[stage].spec.protocol) for stage in stages),
+    ]
+    for hop in lossy_hops([kinds.get(protocol) for _, protocol in ring]):
+        yield boundary_warning(ring[hop], ring[(hop + 1) % len(ring)])
+
+
+def boundary_warning(giver: tuple[str, str], taker: tuple[str, str]) -> str:
+    """The sentence about a hop between two stages, (name, protocol) each."""
+    return (
+        f"message boundaries are lost: {giver[0]} ({giver[1]}) speaks in messages,"
+        f" {taker[0]} ({taker[1]}) in a stream of bytes"
+    )
+
+
+def _routes_from(config: Config, rulelist: str) -> set[str]:
+    found: set[str] = set()
+    seen = {rulelist}
+    waiting = [rulelist]
+    while waiting:
+        table = config.rulelists.get(waiting.pop())
+        for name in table.rules if table else ():
+            rule = config.rules.get(name)
+            if rule is None:
+                continue
+            if rule.apply is not None and rule.apply not in seen:
+                seen.add(rule.apply)
+                waiting.append(rule.apply)
+            elif rule.apply is None and rule.route is not None:
+                found.add(rule.route)
+    return found
