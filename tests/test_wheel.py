@@ -92,6 +92,18 @@ def test_requirements_are_complete(installed: Path) -> None:
     assert "No broken requirements found" in pip("--python", python, "check")
 
 
+def test_every_module_imports(installed: Path, tmp_path: Path) -> None:
+    """No module needs more than the wheel's requirements."""
+    script = tmp_path / "walk.py"
+    script.write_text(
+        "import importlib, pkgutil, l7mp\n"
+        "for found in pkgutil.walk_packages(l7mp.__path__, 'l7mp.'):\n"
+        "    if not found.name.endswith('.__main__'):\n"
+        "        importlib.import_module(found.name)\n"
+    )
+    run(installed / "python", "-W", "error::DeprecationWarning:l7mp", script)
+
+
 @pytest.mark.parametrize(
     "command", ["l7mp", "python -m l7mp", "twistd l7mp", "twist l7mp"]
 )
