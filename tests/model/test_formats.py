@@ -109,7 +109,7 @@ def test_only_strings_have_formats(name: str) -> None:
                 "ar-a",
                 "en-US\n",
                 "*",
-                "KK",
+                "\u212a\u212a",
                 "verylonglanguage",
                 "i-unknown",
                 "x",
