@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import (
-    Deferred,
-    DeferredLock,
-    gatherResults,
-    maybeDeferred,
-    succeed,
-)
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 
 from l7mp.core.events import (
     Destroyed,
@@ -46,7 +40,9 @@ class _Running:
     """A listener as it runs; its rules and options may change while it does."""
 
     listener: Listener
-    listening: IListening
+    listening: IListening | None = None
+    early: list[tuple[IStream, Metadata, str]] | None = field(default_factory=list)
+    """Streams accepted before the configuration was in effect; None afterwards."""
 
 
 class Proxy(Service):
@@ -113,6 +109,7 @@ class Proxy(Service):
                 await self._undo(step.inverse(old))
             raise
         self.config = change.config
+        self._admit()
         self._warn_of_losses(old)
         self._sever(change, spare)
         return change
@@ -136,21 +133,32 @@ class Proxy(Service):
             self.observe(Faulted("undoing a change that failed", error))
 
     async def _start(self, listener: Listener) -> None:
-        running: list[_Running] = []
+        running = _Running(listener)
 
         def accept(stream: IStream, metadata: Metadata, words: str) -> None:
-            current = running[0].listener if running else listener
-            self._accept(current, stream, metadata, words)
+            if running.early is not None:
+                running.early.append((stream, metadata, words))
+            else:
+                self._accept(running.listener, stream, metadata, words)
 
         context = self.context.on_behalf_of("listener", listener.name)
-        listening = await context.listen(listener.spec, accept)
-        running.append(_Running(listener, listening))
-        self._running[listener.name] = running[0]
-        self.observe(Listening(listener.name, listening.address()))
+        running.listening = await context.listen(listener.spec, accept)
+        self._running[listener.name] = running
+        self.observe(Listening(listener.name, running.listening.address()))
+
+    def _admit(self) -> None:
+        """The configuration is in effect: let in who came while it was carried out."""
+        for running in list(self._running.values()):
+            early, running.early = running.early, None
+            for arrival in early or ():
+                self._accept(running.listener, *arrival)
 
     async def _stop(self, name: str) -> None:
         running = self._running.pop(name)
+        assert running.listening is not None, "stopped before it was started"
         await running.listening.stop()
+        for stream, _, _ in running.early or ():
+            stream.abort(Loss(Reason.RECONFIGURED))
         self.observe(StoppedListening(name))
 
     def _warn_of_losses(self, old: Config) -> None:
@@ -233,9 +241,8 @@ class Proxy(Service):
         return Deferred.fromCoroutine(self._shut_down())
 
     async def _shut_down(self) -> None:
-        stopping = [maybeDeferred(r.listening.stop) for r in self._running.values()]
-        self._running.clear()
-        await gatherResults(stopping, consumeErrors=True)
+        for name in list(self._running):
+            await self._stop(name)
         for name in list(self._timers):
             self._forget(name)
         await self._end_sessions(Loss(Reason.SHUTDOWN, "the proxy stops"))

@@ -108,6 +108,8 @@ class Protocol:
     connect: Connect | None = None
     virtual: bool = False
     """Whether clusters of it reach nothing remote and so have no endpoints."""
+    balanced: bool = True
+    """Whether a load balancer is shown where none was given, as the original does."""
     tag: str = ""
     """What names of its sessions begin with; the protocol's name if empty."""
     aliases: tuple[str, ...] = ()
@@ -145,6 +147,7 @@ class Registry:
             listeners={p.name: p.listener for p in every if p.listener},
             clusters={p.name: p.cluster for p in every if p.cluster},
             virtual=frozenset(p.name for p in every if p.virtual),
+            unbalanced=frozenset(p.name for p in every if not p.balanced),
             aliases={a.lower(): p.name for p in every for a in p.aliases},
             kinds={p.name: None if p.kind is None else p.kind.value for p in every},
         )

@@ -260,8 +260,9 @@ class Draft:
             _implicit(before, self._previous.clusters),
         )
         self._claim("Cluster", name, self.clusters, at)
-        virtual = it.spec.protocol in self._vocabulary.virtual
-        balancer = self._balancer(it.loadbalancer, virtual, f"{at}/loadbalancer")
+        protocol = it.spec.protocol
+        virtual = protocol in self._vocabulary.virtual
+        balancer = self._balancer(it.loadbalancer, protocol, f"{at}/loadbalancer")
         key = balancer.key
         self.clusters[name] = Cluster(
             name=name,
@@ -279,13 +280,15 @@ class Draft:
         return name
 
     def _balancer(
-        self, given: say.LoadBalancer | None, virtual: bool, at: str
+        self, given: say.LoadBalancer | None, protocol: str, at: str
     ) -> say.LoadBalancer:
-        balancer = given or say.LoadBalancer(policy="Trivial")
-        if balancer.policy == "None" and not virtual:
+        if given is None:
+            none = protocol in self._vocabulary.unbalanced
+            return say.LoadBalancer(policy="None" if none else "Trivial")
+        if given.policy == "None" and protocol not in self._vocabulary.virtual:
             hint = "use Trivial or ConsistentHash"
             self.refuse(f"{at}/policy", "None is for clusters without endpoints", hint)
-        return balancer
+        return given
 
     def add_endpoint(
         self, cluster: str, it: say.EndPoint, at: str, before: EndPoint | None = None

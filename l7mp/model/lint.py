@@ -40,7 +40,7 @@ def route_warnings(
     warnings: dict[str, list[str]] = {}
     for listener in config.listeners.values():
         giver = (listener.name, listener.spec.protocol)
-        for name in _routes_from(config, listener.rules):
+        for name in routes_of(config, listener.rules):
             route = config.routes.get(name)
             for warning in _lost(config, giver, route, kinds) if route else ():
                 known = warnings.setdefault(name, [])
@@ -74,7 +74,8 @@ def boundary_warning(giver: tuple[str, str], taker: tuple[str, str]) -> str:
     )
 
 
-def _routes_from(config: Config, rulelist: str) -> set[str]:
+def routes_of(config: Config, rulelist: str) -> set[str]:
+    """The names of the routes that sessions of a rulelist may take."""
     found: set[str] = set()
     seen = {rulelist}
     waiting = [rulelist]

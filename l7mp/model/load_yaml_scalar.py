@@ -55,7 +55,7 @@ def meaning(text: str, tag: str | None, *, plain: bool) -> Any:
     ``tag`` is one of ``SCALAR_TAGS``, or None; ``plain`` says that there are no quotes.
     """
     if not text.isascii() and _SURROGATE.search(text):
-        raise ScalarError("half of a pair of escapes, which is no character")
+        text = _paired(text)
     if tag is None:
         return _core(text) if plain else text
     kind, noun = _TYPES[tag.removeprefix(_PREFIX)]
@@ -67,6 +67,15 @@ def meaning(text: str, tag: str | None, *, plain: bool) -> Any:
     if type(value) is not kind:
         raise ScalarError(f"{quoted(text)} is not {noun}, as its tag says")
     return value
+
+
+def _paired(text: str) -> str:
+    """``text`` with pairs of escapes, as JSON has them, made into one character."""
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        what = "half of a pair of escapes, which is no character"
+        raise ScalarError(what) from None
 
 
 def _core(text: str) -> Any:

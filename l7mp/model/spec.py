@@ -31,6 +31,9 @@ from l7mp.model.problem import did_you_mean, quoted
 
 Side = Literal["listener", "cluster"]
 
+REMOTE_WORDS = frozenset({"port", "bind", "address", "connect"})
+"""What the original let users say to clusters that reach nothing remote."""
+
 _LISTENER = "ListenerSpec"
 _CLUSTER = "ClusterSpec"
 
@@ -80,6 +83,8 @@ class Vocabulary:
     """Other spellings, in lower case, and the canonical names they stand for."""
     virtual: frozenset[str] = frozenset()
     """Protocols whose clusters reach nothing remote and so have no endpoints."""
+    unbalanced: frozenset[str] = frozenset()
+    """Those of them that show their load balancer as None."""
     kinds: Mapping[str, str | None] = field(default_factory=dict)
     """What streams of a protocol carry; None if they keep the kind they are fed."""
 

@@ -1,0 +1,56 @@
+"""HTTP/1.1 (RFC 9112): every request of a listener is a session."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, execute
+
+from l7mp.core.registry import Accept, Context, Protocol
+from l7mp.errors import Loss, Reason
+from l7mp.interfaces import IListening, Kind
+from l7mp.model.spec import Spec
+from l7mp.model.types import Address, Port
+from l7mp.streams.endpoint import factory_of, listen_tcp, tcp_metadata
+from l7mp.streams.http import Exchange, HTTPConnection
+
+
+class HTTPListenerSpec(Spec):
+    """
+    Accept HTTP requests; each is a session.
+
+    What the client sends as the body of its request goes to the destination, and what
+    comes back is the body of the response.
+    """
+
+    port: Port
+    """The port to listen on."""
+    address: Address | None = None
+    """The local address to listen on; all, of IPv4 and IPv6, if missing."""
+    path: str | None = None
+    """The only path to serve; all if missing."""
+
+
+def listen(
+    context: Context, spec: HTTPListenerSpec, accept: Accept
+) -> Deferred[IListening]:
+    """Bind the port."""
+
+    def ready(exchange: Exchange) -> None:
+        metadata, words = tcp_metadata(exchange.transport)
+        about = exchange.metadata()
+        path = about["url"]["path"].partition("?")[0]
+        if spec.path is not None and path != spec.path:
+            exchange.close(Loss(Reason.NO_ROUTE, f"nothing is served at {path}"))
+        else:
+            accept(exchange, {**metadata, "HTTP": about}, words)
+
+    factory = factory_of(lambda: HTTPConnection(context.reactor, ready))
+    return execute(listen_tcp, context.reactor, spec.port, spec.address, factory)
+
+
+protocol = Protocol(
+    name="HTTP",
+    kind=Kind.BYTES,
+    summary="Requests whose body goes in and whose response's body comes out.",
+    listener=HTTPListenerSpec,
+    listen=listen,
+)

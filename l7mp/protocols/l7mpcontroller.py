@@ -1,0 +1,47 @@
+"""L7mpController: the REST API, as a place where HTTP sessions end."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.web.server import Site
+
+from l7mp.core.registry import Context, Protocol
+from l7mp.errors import LocalError, Loss, Reason, RemoteError
+from l7mp.interfaces import IStream, Kind, Metadata
+from l7mp.model.config import EndPoint
+from l7mp.model.spec import REMOTE_WORDS, Spec
+from l7mp.streams.resource import ResourceStream, is_request, site_of
+
+
+class L7mpControllerClusterSpec(Spec):
+    """Answer requests to the REST API; only HTTP sessions have any."""
+
+    tolerates = REMOTE_WORDS
+
+
+def connect(
+    context: Context,
+    spec: L7mpControllerClusterSpec,
+    endpoint: EndPoint,
+    metadata: Metadata,
+) -> Deferred[IStream]:
+    """The API, for one request."""
+    if "controller" not in context.services:
+        raise LocalError("this proxy was put together without a controller")
+    if not is_request(metadata):
+        raise RemoteError(Loss(Reason.REFUSED, "the controller takes HTTP requests"))
+    controller = context.services["controller"]
+    site: Site = context.resources.get(("site",), lambda: site_of(controller))
+    return succeed(ResourceStream(site, metadata))
+
+
+protocol = Protocol(
+    name="L7mpController",
+    kind=Kind.BYTES,
+    summary="The REST API of this proxy.",
+    cluster=L7mpControllerClusterSpec,
+    connect=connect,
+    virtual=True,
+    balanced=False,
+    aliases=("Controller",),
+)

@@ -1,0 +1,71 @@
+"""TCP: byte streams over IP (RFC 9293)."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, execute
+
+from l7mp.core.registry import Accept, Context, Protocol
+from l7mp.interfaces import IListening, IStream, Kind, Metadata
+from l7mp.model.config import EndPoint
+from l7mp.model.spec import Spec
+from l7mp.model.types import Address, AddressPort, Port
+from l7mp.streams.endpoint import (
+    connect_stream,
+    factory_of,
+    listen_tcp,
+    tcp_endpoint,
+    tcp_metadata,
+    tune,
+)
+from l7mp.streams.transport import Plumbing, TransportStream
+
+
+class TCPListenerSpec(Spec):
+    """Accept TCP connections; each is a session."""
+
+    port: Port
+    """The port to listen on."""
+    address: Address | None = None
+    """The local address to listen on; all, of IPv4 and IPv6, if missing."""
+
+
+class TCPClusterSpec(Spec):
+    """Open a TCP connection for each session."""
+
+    port: Port
+    """The port to connect to, for endpoints that name none of their own."""
+    bind: AddressPort | None = None
+    """The local address and port to connect from."""
+
+
+def listen(
+    context: Context, spec: TCPListenerSpec, accept: Accept
+) -> Deferred[IListening]:
+    """Bind the port."""
+
+    def ready(stream: TransportStream) -> None:
+        tune(stream)
+        accept(stream, *tcp_metadata(stream.transport))
+
+    factory = factory_of(lambda: Plumbing(context.reactor, ready))
+    return execute(listen_tcp, context.reactor, spec.port, spec.address, factory)
+
+
+def connect(
+    context: Context, spec: TCPClusterSpec, endpoint: EndPoint, metadata: Metadata
+) -> Deferred[IStream]:
+    """Connect to the endpoint."""
+    port = endpoint.port or spec.port
+    to = tcp_endpoint(context.reactor, endpoint.address, port, spec.bind)
+    return connect_stream(context.reactor, to, tune)
+
+
+protocol = Protocol(
+    name="TCP",
+    kind=Kind.BYTES,
+    summary="Byte streams over IP.",
+    listener=TCPListenerSpec,
+    listen=listen,
+    cluster=TCPClusterSpec,
+    connect=connect,
+)
