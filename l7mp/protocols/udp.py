@@ -19,7 +19,7 @@ from l7mp.model.base import Declared
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import Spec
 from l7mp.model.types import Address, AddressPort, Port, Seconds
-from l7mp.streams.address import any_address, hostport, is_ipv6, resolve, shown
+from l7mp.streams.address import Numeric, host_port, resolve, shown, wildcard
 from l7mp.streams.datagram import ClientFlow, DatagramServer, ServerFlow
 from l7mp.streams.endpoint import bind_error
 
@@ -112,7 +112,7 @@ class _Listening:
             "IP": {"src_addr": host, "dst_addr": own},
             "UDP": {"src_port": source, "dst_port": at},
         }
-        self._accept(flow, metadata, f"{hostport(host, source)}-{hostport(own, at)}")
+        self._accept(flow, metadata, f"{host_port(host, source)}-{host_port(own, at)}")
         return True
 
     def address(self) -> dict[str, Any]:
@@ -132,8 +132,9 @@ def listen(
         only = spec.connect or AddressPort()
         address = only.address
         if address is not None:
-            address = await resolve(context.reactor, address)
-        server = _shared(context, spec.address or any_address(), spec.port)
+            (found, *_) = await resolve(context.reactor, address)
+            address = shown(found.sockaddr[0])
+        server = _shared(context, spec.address or wildcard(), spec.port)
         options = spec.options or UDPListenerOptions()
         listening = _Listening(
             server, accept, (address, only.port), options.idle_timeout
@@ -167,18 +168,18 @@ def connect(
 
     async def go() -> IStream:
         port = endpoint.port or spec.port
-        address = await resolve(context.reactor, endpoint.address)
+        (peer, *_) = await resolve(context.reactor, endpoint.address, port)
         options = spec.options or UDPClusterOptions()
-        sock, release = _connected(context, (address, port), spec.bind)
+        sock, release = _connected(context, peer, spec.bind)
         return ClientFlow(context.reactor, sock, options.linger, release)
 
     return Deferred.fromCoroutine(go())
 
 
 def _connected(
-    context: Context, peer: tuple[str, int], bind: AddressPort | None
+    context: Context, numeric: Numeric, bind: AddressPort | None
 ) -> tuple[socket.socket, Callable[[], None]]:
-    family = socket.AF_INET6 if is_ipv6(peer[0]) else socket.AF_INET
+    family, peer = numeric.family, numeric.sockaddr
     local = (bind.address or "", bind.port or 0) if bind else None
     release = _claim(context, local, peer)
     sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -199,7 +200,7 @@ def _connected(
 
 
 def _claim(
-    context: Context, local: tuple[str, int] | None, peer: tuple[str, int]
+    context: Context, local: tuple[str, int] | None, peer: tuple[Any, ...]
 ) -> Callable[[], None]:
     """Make sure that no other session has the same two ends."""
     if local is None or not local[1]:
@@ -208,7 +209,7 @@ def _claim(
     ends = (local, peer)
     if ends in taken:
         raise LocalError(
-            f"{hostport(*local)} is in use by another session to {hostport(*peer)}:"
+            f"{host_port(*local)} is in use by another session to {host_port(*peer[:2])}:"
             " leave out the port of bind"
         )
     taken.add(ends)
@@ -216,14 +217,14 @@ def _claim(
 
 
 def _connect_error(
-    error: OSError, local: tuple[str, int] | None, peer: tuple[str, int]
+    error: OSError, local: tuple[str, int] | None, peer: tuple[Any, ...]
 ) -> Exception:
     why = os.strerror(error.errno or 0)
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
-        loss = Loss(Reason.UNREACHABLE, f"{hostport(*peer)}: {why}")
+        loss = Loss(Reason.UNREACHABLE, f"{host_port(*peer[:2])}: {why}")
         return RemoteError(loss)
-    where = f" from {hostport(*local)}" if local else ""
-    return LocalError(f"cannot send to {hostport(*peer)}{where}: {why}")
+    where = f" from {host_port(*local)}" if local else ""
+    return LocalError(f"cannot send to {host_port(*peer[:2])}{where}: {why}")
 
 
 protocol = Protocol(

@@ -15,7 +15,7 @@ from l7mp.model.base import Items
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import Spec
 from l7mp.model.types import Address, Port
-from l7mp.streams.address import hostport
+from l7mp.streams.address import host_port
 from l7mp.streams.endpoint import listen_tcp, tcp_endpoint, tcp_metadata
 from l7mp.streams.websocket import (
     ClientFactory,
@@ -122,7 +122,7 @@ def connect(
 
     factory = ClientFactory(
         context.reactor,
-        f"ws://{hostport(target.host, target.port)}{target.path}",
+        f"ws://{host_port(target.host, target.port)}{target.path}",
         ready,
         refused,
         headers=dict(upstream_headers(metadata)),

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from l7mp.errors import LocalError
 from l7mp.interfaces import IListening, IStream, Metadata
 from l7mp.model.types import AddressPort
-from l7mp.streams.address import any_address, hostport, is_ipv6, is_literal, shown
+from l7mp.streams.address import V6, host_port, literal, shown, wildcard
 from l7mp.streams.transport import Plumbing, TransportStream
 
 BACKLOG = 1024
@@ -59,7 +59,7 @@ def listen_tcp(
 
     Raises ``LocalError`` that names the address, the port and a remedy.
     """
-    interface = address or any_address()
+    interface = address or wildcard()
     try:
         bound = reactor.listenTCP(port, factory, BACKLOG, interface)
     except CannotListenError as error:
@@ -77,7 +77,7 @@ def bind_error(protocol: str, address: str, port: int, error: Any) -> LocalError
     }
     why = os.strerror(code) if code else str(error)
     remedy = f"; {remedies[code]}" if code in remedies else ""
-    where = hostport(address, port)
+    where = host_port(address, port)
     return LocalError(f"cannot listen on {protocol} {where}: {why}{remedy}")
 
 
@@ -86,9 +86,10 @@ def tcp_endpoint(
 ) -> IStreamClientEndpoint:
     """Where to connect to; names are looked up, literals are not."""
     local = None if bind is None else (bind.address or "", bind.port or 0)
-    if not is_literal(address):
+    numeric = literal(address)
+    if numeric is None:
         return HostnameEndpoint(reactor, address, port, bindAddress=local)
-    kind = TCP6ClientEndpoint if is_ipv6(address) else TCP4ClientEndpoint
+    kind = TCP6ClientEndpoint if numeric.family == V6 else TCP4ClientEndpoint
     return kind(reactor, address, port, bindAddress=local)
 
 
@@ -134,7 +135,7 @@ def tcp_metadata(transport: Any) -> tuple[Metadata, str]:
         "IP": {"src_addr": source, "dst_addr": destination},
         "TCP": {"src_port": peer.port, "dst_port": own.port},
     }
-    return metadata, f"{hostport(source, peer.port)}-{hostport(destination, own.port)}"
+    return metadata, f"{host_port(source, peer.port)}-{host_port(destination, own.port)}"
 
 
 def unix_socket_in_use(path: str) -> bool:
