@@ -1,332 +1,321 @@
 """
-UDP sockets on the reactor, and the flows of datagrams that run over them.
+Flows of datagrams that share one bound socket: a stream for every peer.
 
-Twisted's own UDP port reads at most 8,192 bytes and cannot tell which address a
-datagram was sent to, so sockets are read here: any size, with IP_PKTINFO (ip(7)), and
-at most ``BUDGET`` datagrams before others get their turn.
+A flow is known by its five-tuple: who speaks, and which of our addresses was asked.
+The answers leave from that address, also where the socket is bound to all of them.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Callable
-from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IReactorFDSet
 from zope.interface import implementer
 
 from l7mp.errors import Loss, Reason
-from l7mp.interfaces import IKernelFlow
-from l7mp.streams.address import shown
+from l7mp.interfaces import ICloseable, IKernelFlow
+from l7mp.streams.address import Sockaddr, shown
 from l7mp.streams.queueing import QueueingStream
+from l7mp.streams.udpsocket import (
+    ASKED,
+    BUDGET,
+    PKTINFO_SPACE,
+    SIZE,
+    Ancillary,
+    DatagramReader,
+    answer_from,
+    drop_reason,
+    route_to,
+    tell_asked,
+    tried_again,
+)
 
-MAX_DATAGRAM = 65536
-"""More than any datagram can hold (RFC 768), so that none is cut."""
+Key = tuple[Sockaddr, bytes]
+"""A peer and, packed, our address that it asked; empty where there is but one."""
 
-BUDGET = 64
-"""Datagrams read per readiness event."""
-
-RECEIVE_BUFFER = 4 << 20
-"""What we ask the kernel to keep for us."""
-
-IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
-PKTINFO_SPACE = socket.CMSG_SPACE(20)
-UDP = 17
-
-Address = tuple[Any, ...]
-"""As the socket module has it: (host, port) or (host, port, flow, scope)."""
-
-Ancillary = list[tuple[int, int, bytes]]
-
-_DROPS = {errno.EMSGSIZE: "too-big"}
-_LOSSES = {
-    errno.ECONNREFUSED: Reason.REFUSED,
-    errno.EHOSTUNREACH: Reason.UNREACHABLE,
-    errno.ENETUNREACH: Reason.UNREACHABLE,
-    errno.EHOSTDOWN: Reason.UNREACHABLE,
-}
-
-
-class DatagramFlow(QueueingStream):
-    """What datagram streams of both sides have in common."""
-
-    own: tuple[str, int] = ("", 0)
-    peer: tuple[str, int] = ("", 0)
-
-    def five_tuple(self) -> tuple[str, int, str, int, int]:
-        """See ``IKernelFlow``."""
-        return (*self.peer, *self.own, UDP)
-
-    def received(self, data: bytes) -> None:
-        """A datagram came from the peer."""
-        self._arrived(data)
-
-    def _not_sent(self, error: OSError) -> None:
-        """The kernel did not take a datagram: count it, and why."""
-        self._drop(_DROPS.get(error.errno or 0, "send-buffer"))
+_NO_SOURCE = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL})
+"""Errors of speaking from an address that is ours no more, or a broadcast address."""
 
 
 @implementer(IKernelFlow)
-class ServerFlow(DatagramFlow):
-    """One peer of a bound socket."""
-
-    def __init__(
-        self, server: DatagramServer, peer: Address, asked: str, reply: Ancillary
-    ) -> None:
-        super().__init__()
-        self._server, self._address, self._reply = server, peer, reply
-        self.peer = (shown(peer[0]), peer[1])
-        self.own = (asked, server.port)
-
-    def write(self, data: bytes) -> None:
-        self.messages_out += 1
-        self.bytes_out += len(data)
-        try:
-            self._server.socket.sendmsg([data], self._reply, 0, self._address)
-        except OSError as error:
-            self._not_sent(error)
-
-    def end(self) -> None:
-        """A flow cannot be half open."""
-        self.close(Loss(Reason.FIN))
-
-    def close(self, loss: Loss) -> None:
-        """Forget the peer; its next datagram begins anew."""
-        self._server.forget(self._address)
-        self._discard_queue("closed")
-        self._lose(loss)
-
-    def abort(self, loss: Loss) -> None:
-        self.close(loss)
-
-
-Offer = Callable[[ServerFlow], bool]
-"""Asked about a newborn flow; whoever answers True has taken it."""
-
-
-@implementer(IReadDescriptor)
-class DatagramServer:
+class PeerFlow(QueueingStream):
     """
-    A bound socket that gives every peer a flow of its own.
+    The datagrams of one peer.
 
-    Several listeners may share it; a new peer is offered to them in turn.  It lives
-    until neither listeners nor flows are left, and then calls ``unused``.
+    There may be very many of them, so they keep little.
     """
 
-    def __init__(
-        self, reactor: Any, address: str, port: int, unused: Callable[[], None]
-    ) -> None:
-        """Bind; raises ``OSError``."""
-        self._reactor, self._unused = reactor, unused
-        self._flows: dict[Address, ServerFlow] = {}
-        self._listeners: list[Offer] = []
-        self.socket = bound_socket(address, port)
-        self._wildcard = address in ("::", "0.0.0.0")  # noqa: S104  # a comparison
-        self.address, self.port = self.socket.getsockname()[:2]
-        reactor.addReader(self)
+    received = QueueingStream._arrived  # noqa: SLF001  # ours, and one call less
+    """The peer sent this."""
 
-    # -- listeners ------------------------------------------------------------
-
-    def add(self, offer: Offer) -> None:
-        """One more listener, asked after those that are there."""
-        self._listeners.append(offer)
-
-    def remove(self, offer: Offer) -> None:
-        """One listener less; its flows live on."""
-        self._listeners.remove(offer)
-        self._close_if_unused()
-
-    def flow(self, peer: Address, asked: str | None = None) -> ServerFlow:
-        """A flow with ``peer``, who has sent nothing yet (or asked ``asked``)."""
-        if self.socket.family == socket.AF_INET6 and len(peer) == 2:
-            host = peer[0] if ":" in peer[0] else f"::ffff:{peer[0]}"
-            peer = (host, peer[1], 0, 0)
-        reply = self._reply_from(asked) if asked and self._wildcard else []
-        flow = ServerFlow(self, peer, shown(asked or self.address), reply)
-        self._flows[peer] = flow
-        return flow
-
-    def forget(self, peer: Address) -> None:
-        """The flow with ``peer`` is over."""
-        if self._flows.pop(peer, None) is not None:
-            self._close_if_unused()
-
-    def _close_if_unused(self) -> None:
-        if not self._flows and not self._listeners:
-            self._unused()
-
-    def close(self) -> None:
-        """Give the port back."""
-        self._reactor.removeReader(self)
-        self.socket.close()
-
-    # -- IReadDescriptor --------------------------------------------------------
-
-    def fileno(self) -> int:
-        """See ``IFileDescriptor``."""
-        return self.socket.fileno()
-
-    def logPrefix(self) -> str:
-        """See ``ILoggingContext``."""
-        return "l7mp-udp"
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The reactor lets go of the socket only when it stops."""
-
-    def doRead(self) -> None:
-        """Read what is there, but not for ever."""
-        receive, flows = self.socket.recvmsg, self._flows
-        for _ in range(BUDGET):
-            try:
-                data, ancillary, _flags, peer = receive(MAX_DATAGRAM, PKTINFO_SPACE)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # an ICMP error; which flow it belongs to is not told
-            flow = flows.get(peer) or self._newcomer(peer, ancillary)
-            if flow is not None:
-                flow.received(data)
-            if self.socket.fileno() < 0:
-                return
-
-    def _newcomer(self, peer: Address, ancillary: Ancillary) -> ServerFlow | None:
-        flow = self.flow(peer, _asked_address(ancillary))
-        for offer in list(self._listeners):
-            if offer(flow):
-                # it may have been refused already, and then its datagram is, too
-                return flow if flow.loss is None else None
-        del self._flows[peer]
-        return None
-
-    def _reply_from(self, asked: str) -> Ancillary:
-        if self.socket.family == socket.AF_INET6:
-            packed = socket.inet_pton(socket.AF_INET6, asked)
-            info = struct.pack("=16sI", packed, 0)
-            return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
-        packed = socket.inet_pton(socket.AF_INET, asked)
-        return [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=I4s4s", 0, packed, b""))]
-
-
-def _asked_address(ancillary: Ancillary) -> str | None:
-    """Which of our addresses a datagram was sent to."""
-    for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
-            return socket.inet_ntop(socket.AF_INET6, data[:16])
-        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-            return socket.inet_ntop(socket.AF_INET, data[4:8])
-    return None
-
-
-def bound_socket(address: str, port: int) -> socket.socket:
-    """A socket that takes datagrams of both families if ``address`` is ``::``."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        sock.bind((address, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-@implementer(IKernelFlow, IReadDescriptor)
-class ClientFlow(DatagramFlow):
-    """A connected socket of its own; ICMP errors tell of its peer alone."""
-
-    half_close = True
-
-    def __init__(
-        self,
-        reactor: Any,
-        sock: socket.socket,
-        linger: float,
-        release: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, shared: SharedSocket, door: Door, key: Key) -> None:
         super().__init__()
-        self._reactor, self._socket, self._release = reactor, sock, release
-        self._linger = linger
-        self._timer: IDelayedCall | None = None
-        self._write_ended = False
-        own, peer = sock.getsockname(), sock.getpeername()
-        self.own, self.peer = (shown(own[0]), own[1]), (shown(peer[0]), peer[1])
-        reactor.addReader(self)
+        self.idle_timeout = door.idle_timeout
+        self._shared, self._door, self.key = shared, door, key
+        self._source = shared.source(key[1])
 
-    # -- IReadDescriptor --------------------------------------------------------
+    @property
+    def is_singleton(self) -> bool:
+        """Whether it was there before its peer."""
+        return self._door.peer is not None
 
-    def fileno(self) -> int:
-        """See ``IFileDescriptor``."""
-        return self._socket.fileno()
+    def five_tuple(self) -> tuple[str, int, str, int, int]:
+        (host, port), (own, own_port) = self.key[0][:2], self._shared.own
+        if self.key[1]:
+            own = self._shared.unpack(self.key[1])
+        return shown(host), port, own, own_port, socket.IPPROTO_UDP
 
-    def logPrefix(self) -> str:
-        """See ``ILoggingContext``."""
-        return "l7mp-udp"
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The reactor lets go of the socket only when it stops."""
-
-    def doRead(self) -> None:
-        """Read what is there, but not for ever."""
-        receive = self._socket.recv
-        for _ in range(BUDGET):
-            try:
-                data = receive(MAX_DATAGRAM)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._failed(error)
-                return
-            if self._timer is not None:
-                self._timer.reset(self._linger)
-            self._arrived(data)
-            if self.loss is not None:
-                return
-
-    def _failed(self, error: OSError) -> None:
-        reason = _LOSSES.get(error.errno or 0)
-        if reason is not None:
-            self._finish(Loss(reason, f"{self.peer[0]}:{self.peer[1]}: {error.strerror}"))
-
-    # -- IStream ------------------------------------------------------------------
+    def asked_at(self, key: Key) -> None:
+        """The peer speaks to another address of ours now."""
+        self.key = key
+        self._source = self._shared.source(key[1])
 
     def write(self, data: bytes) -> None:
-        self.messages_out += 1
-        self.bytes_out += len(data)
-        if self._write_ended or self.loss is not None:
+        if self.loss is not None:
             self._drop("closed")
             return
         try:
-            self._socket.send(data)
-        except OSError as error:
-            self._not_sent(error)
-            self._failed(error)
+            self._send(data)
+        except OSError as first:
+            error = self._sent_otherwise(data, first)
+            if error is not None:
+                self._drop(drop_reason(error))
+                return
+        self.messages_out += 1
+        self.bytes_out += len(data)
+
+    def _send(self, data: bytes) -> None:
+        if self._source:
+            self._shared.sendmsg((data,), self._source, 0, self.key[0])
+        else:
+            self._shared.sendto(data, self.key[0])
+
+    def _sent_otherwise(self, data: bytes, error: OSError) -> OSError | None:
+        left = tried_again(lambda: self._send(data), error)
+        if left is not None and self._source and left.errno in _NO_SOURCE:
+            self._source = []
+            left = tried_again(lambda: self._send(data), left)
+        return left
+
+    def refused(self) -> None:
+        """Nobody is there: the end of a flow, but not of one that waits for its peer."""
+        if self.is_singleton:
+            self._drop("refused")
+        else:
+            self._leave(Loss(Reason.REFUSED, "the peer's port is closed"))
 
     def end(self) -> None:
-        """The peer may still answer: wait until it is silent for the linger time."""
-        if not self._write_ended and self.loss is None:
-            self._write_ended = True
-            over = Loss(Reason.FIN)
-            self._timer = self._reactor.callLater(self._linger, self._finish, over)
+        self._leave(Loss(Reason.FIN))
 
     def abort(self, loss: Loss) -> None:
         self._discard_queue("aborted")
-        self._finish(loss)
+        self._leave(loss)
 
-    def _finish(self, loss: Loss) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if self._socket.fileno() >= 0:
-            self._reactor.removeReader(self)
-            self._socket.close()
-            self._release()
+    def _leave(self, loss: Loss) -> None:
+        # The peer's next datagram begins anew, whatever the loss brings about.
+        self._shared.forget(self)
         self._lose(loss)
+
+
+class Door:
+    """Where the new peers of one listener come in; made by ``SharedSocket.open``."""
+
+    def __init__(
+        self,
+        shared: SharedSocket,
+        accept: Callable[[PeerFlow], None],
+        admits: Callable[[Sockaddr], bool],
+        idle_timeout: float,
+        peer: Sockaddr | None,
+    ) -> None:
+        self.idle_timeout, self.peer = idle_timeout, peer
+        self._shared, self._accept, self._admits = shared, accept, admits
+        self._only: PeerFlow | None = None
+
+    def begin(self) -> None:
+        """Make the flow of a singleton, unless there is one with that peer."""
+        if self.peer is not None and self._lives() is None:
+            key = (self.peer, self._shared.route_to(self.peer))
+            if not self._shared.has(key):
+                self._new(key)
+
+    def take(self, key: Key) -> PeerFlow | None:
+        """The flow for what belongs to no other, None if it may not come in here."""
+        if not self._admits(key[0]):
+            return None
+        flow = self._lives()
+        if flow is None:
+            return self._new(key)
+        self._shared.move(flow, key)
+        return flow
+
+    def close(self) -> None:
+        """Let in nobody any more; who is inside stays."""
+        self._shared.close_door(self)
+
+    def _lives(self) -> PeerFlow | None:
+        """The flow of a singleton."""
+        flow = self._only
+        return flow if flow is not None and self._shared.knows(flow) else None
+
+    def _new(self, key: Key) -> PeerFlow:
+        flow = PeerFlow(self._shared, self, key)
+        if self.peer is not None:
+            self._only = flow
+        self._shared.add(flow)
+        self._accept(flow)
+        return flow
+
+
+@implementer(ICloseable)
+class SharedSocket(DatagramReader):
+    """
+    A bound socket, the doors of the listeners that share it, and the flows.
+
+    ``emptied`` is called when the last of them is gone; closing is left to it.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        sock: socket.socket,
+        emptied: Callable[[], None],
+    ) -> None:
+        """``sock`` is bound; from now on it is ours."""
+        host, port = sock.getsockname()[:2]
+        self.own: tuple[str, int] = (shown(host), port)
+        """Where it is bound."""
+        self.family = int(sock.family)
+        self.sendto, self.sendmsg = sock.sendto, sock.sendmsg
+        self._is_everywhere = not any(socket.inet_pton(sock.family, host))
+        if self._is_everywhere:
+            tell_asked(sock)
+        self._emptied = emptied
+        self._doors: list[Door] = []
+        self._flows: dict[Key, PeerFlow] = {}
+        self._sources: dict[bytes, Ancillary] = {b"": []}
+        self._reading: Key | None = None
+        super().__init__(reactor, sock)
+
+    # -- doors --------------------------------------------------------------
+
+    def open(
+        self,
+        accept: Callable[[PeerFlow], None],
+        admits: Callable[[Sockaddr], bool],
+        idle_timeout: float,
+        peer: Sockaddr | None = None,
+    ) -> Door:
+        """
+        A door for those peers that it ``admits`` and no earlier one took.
+
+        With ``peer``, the door of a singleton: there is one flow at a time, whichever
+        of our addresses that peer asks.
+        """
+        door = Door(self, accept, admits, idle_timeout, peer)
+        self._doors.append(door)
+        return door
+
+    def close_door(self, door: Door) -> None:
+        """See ``Door.close``."""
+        if door in self._doors:
+            self._doors.remove(door)
+            self._tidy()
+
+    def close(self) -> None:
+        """End everything."""
+        self._dismissed(Loss(Reason.SHUTDOWN))
+
+    # -- flows --------------------------------------------------------------
+
+    def has(self, key: Key) -> bool:
+        """Whether there is a flow with this five-tuple."""
+        return key in self._flows
+
+    def knows(self, flow: PeerFlow) -> bool:
+        """Whether what its peer sends still goes to ``flow``."""
+        return self._flows.get(flow.key) is flow
+
+    def add(self, flow: PeerFlow) -> None:
+        """From now on give ``flow`` what its peer sends."""
+        self._flows[flow.key] = flow
+
+    def move(self, flow: PeerFlow, key: Key) -> None:
+        """``flow`` has another five-tuple now."""
+        del self._flows[flow.key]
+        flow.asked_at(key)
+        self.add(flow)
+
+    def forget(self, flow: PeerFlow) -> None:
+        """Give ``flow`` nothing more; twice is once."""
+        if self.knows(flow):
+            del self._flows[flow.key]
+            self._tidy()
+
+    def _tidy(self) -> None:
+        if self._is_open and not self._flows and not self._doors:
+            self._emptied()
+
+    # -- our addresses ------------------------------------------------------
+
+    def source(self, asked: bytes) -> Ancillary:
+        """What makes an answer leave from the address that was asked."""
+        found = self._sources.get(asked)
+        if found is None:
+            found = self._sources[asked] = answer_from(asked)
+        return found
+
+    def route_to(self, peer: Sockaddr) -> bytes:
+        """The packed address of ours that ``peer`` is most likely to ask."""
+        return route_to(self.family, peer) if self._is_everywhere else b""
+
+    def unpack(self, asked: bytes) -> str:
+        """A packed address, for people."""
+        return shown(socket.inet_ntop(self.family, asked))
+
+    # -- reading ------------------------------------------------------------
+
+    def doRead(self) -> None:
+        recvmsg, flows, asked = self._sock.recvmsg, self._flows, ASKED[self.family]
+        for _ in range(BUDGET):
+            try:
+                data, info, _, peer = recvmsg(SIZE, PKTINFO_SPACE)
+            except BlockingIOError:
+                break
+            except OSError:
+                if not self._is_open:
+                    return
+                self._read_errors()
+                continue
+            key = self._reading = (peer, info[0][2][asked] if info else b"")
+            flow = flows.get(key) or self._newcomer(key)
+            if flow is not None:
+                flow.received(data)
+
+    def _newcomer(self, key: Key) -> PeerFlow | None:
+        for door in self._doors:
+            flow = door.take(key)
+            if flow is not None:
+                return flow
+        return None
+
+    def _met(self, error: OSError, peer: Sockaddr | None) -> None:
+        """Tell the flows of a peer that is gone; of other errors nothing follows."""
+        if error.errno == errno.ECONNREFUSED and peer is not None:
+            for asked in list(self._sources):
+                flow = self._flows.get((peer, asked))
+                if flow is not None:
+                    flow.refused()
+
+    def _blamed(self, loss: Loss) -> None:
+        flow = self._flows.get(self._reading) if self._reading else None
+        if flow is not None:
+            flow.abort(loss)
+
+    def _dismissed(self, loss: Loss) -> None:
+        self._let_go()
+        self._doors.clear()
+        for flow in list(self._flows.values()):
+            flow.abort(loss)

@@ -81,7 +81,7 @@ def open_socket(
     """
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        sock.setblocking(False)  # noqa: FBT003  # its only parameter
+        sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         # Errors are queued with the address they are about, and a full queue on the
