@@ -1,0 +1,129 @@
+"""
+The headers of JSONSocket, version 1: one JSON object each way, then messages.
+
+A client's header carries ``JSONSocketVersion`` beside whatever metadata it likes; the
+server's answer carries ``JSONSocketStatus``, an HTTP status. Over datagrams a header is
+one message. Over a stream of bytes it is the JSON object at its start, and everything
+behind the closing brace is data, see ``HeaderSplitter``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from l7mp.wire.json_object import ObjectScanner, read_object, skip_space
+
+VERSION = 1
+"""The highest version spoken; 0 is accepted, too."""
+MAX_HEADER = 65_536
+"""How long a header may be in a stream of bytes; a datagram is never longer."""
+
+BAD_REQUEST = 400
+BAD_GATEWAY = 502
+VERSION_NOT_SUPPORTED = 505
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The peer's header was good."""
+
+    header: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The peer's header was not good, or it says no; ``status`` is HTTP's."""
+
+    status: int
+    message: str
+
+
+def encode_request(header: Mapping[str, Any]) -> bytes:
+    """What a client sends first; the version comes last and is always ours."""
+    rest = {key: header[key] for key in header if key != "JSONSocketVersion"}
+    return json.dumps({**rest, "JSONSocketVersion": VERSION}).encode()
+
+
+def encode_response(status: int, message: str) -> bytes:
+    """What a server answers."""
+    return json.dumps(
+        {
+            "JSONSocketVersion": VERSION,
+            "JSONSocketStatus": status,
+            "JSONSocketMessage": message,
+        }
+    ).encode()
+
+
+def decode_request(data: bytes) -> Accepted | Rejected:
+    """Judge the header of a client: 400 if it is none, 505 for another version."""
+    try:
+        header = read_object(data)
+    except ValueError as error:
+        return Rejected(BAD_REQUEST, f"the header is not a JSON object: {error}")
+    version = _whole_number(header.get("JSONSocketVersion"))
+    if version is None:
+        return Rejected(BAD_REQUEST, "JSONSocketVersion must be a whole number")
+    if not 0 <= version <= VERSION:
+        return Rejected(VERSION_NOT_SUPPORTED, f"version {version} is not supported")
+    return Accepted(header)
+
+
+def decode_response(data: bytes) -> Accepted | Rejected:
+    """
+    Judge the answer of a server.
+
+    A refusal has the server's own status if that is one of HTTP's for errors or
+    redirections; 502 stands for an answer that cannot be understood.
+    """
+    try:
+        header = read_object(data)
+    except ValueError as error:
+        return Rejected(BAD_GATEWAY, f"the response is not a JSON object: {error}")
+    status = _whole_number(header.get("JSONSocketStatus"))
+    if status is None:
+        return Rejected(BAD_GATEWAY, "the response has no JSONSocketStatus")
+    version = _whole_number(header.get("JSONSocketVersion"))
+    if version is None or not 0 <= version <= VERSION:
+        return Rejected(BAD_GATEWAY, "the response has no JSONSocketVersion we know")
+    if 200 <= status <= 299:
+        return Accepted(header)
+    if not 300 <= status <= 599:
+        return Rejected(BAD_GATEWAY, f"the response has an unknown status, {status}")
+    return Rejected(status, str(header.get("JSONSocketMessage", "")))
+
+
+def _whole_number(value: Any) -> int | None:
+    """The integer that a JSON number is, as 1.0 is 1; None for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
+class HeaderSplitter:
+    """
+    Parts the header at the start of a stream of bytes from the data behind it.
+
+    What can become no header is handed out as one, so that judging it refuses it.
+    """
+
+    def __init__(self, limit: int = MAX_HEADER) -> None:
+        self._limit = limit
+        self._header = bytearray()
+        self._scanner = ObjectScanner()
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Header and data when the header is complete, None until then."""
+        start = 0 if self._header else skip_space(data)
+        end = None
+        if self._header or data[start : start + 1] == b"{":
+            end = self._scanner.find_end(data, start)
+        elif start < len(data):
+            end = len(data)
+        self._header += data[start:end]
+        if end is None and len(self._header) <= self._limit:
+            return None
+        return bytes(self._header), b"" if end is None else data[end:]
