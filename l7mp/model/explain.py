@@ -150,8 +150,15 @@ class _Tree:
 
     def nouns(self) -> list[str]:
         """What kinds of values would fit, if that is all that is wrong here."""
-        nouns = [_noun(error) for error in self.leaves()]
-        return [] if self.inside or not all(nouns) else nouns
+        nouns = [_noun(error) for error in self.errors]
+        if self.inside or not all(nouns):
+            return []
+        for arm in self.arms.values():
+            inner = arm.nouns()
+            if not inner:
+                return []
+            nouns += inner
+        return nouns
 
 
 def _has(value: Any, step: str | int) -> bool:

@@ -8,6 +8,7 @@ what the parts mean is decided here.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 from l7mp.model.document import MAX_DEPTH, Document, Place, syntax_error
-from l7mp.model.load_yaml_error import told
+from l7mp.model.load_yaml_error import told, unreadable
 from l7mp.model.load_yaml_scalar import SCALAR_TAGS, ScalarError, meaning
 from l7mp.model.problem import Invalid, quoted
 
@@ -30,6 +31,7 @@ _FAST: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAP = "tag:yaml.org,2002:map"
 _SEQ = "tag:yaml.org,2002:seq"
 _TAG_HINT = "only JSON's own types can be told by a tag, such as !!str"
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 _NOTHING: Mapping[str, Place] = {}
 
 
@@ -41,6 +43,9 @@ def parse_yaml(text: str, source: str = "") -> Document:
     does not have, and further documents are refused.
     """
     text = text.removeprefix("\ufeff")
+    if found := _BREAKS.search(text):
+        # Line breaks to YAML 1.1 and PyYAML, but not to YAML 1.2, JSON and people.
+        raise syntax_error(source, *unreadable(text, found.start()))
     try:
         return _document(text, source, _FAST)
     except (yaml.YAMLError, UnicodeEncodeError):

@@ -90,7 +90,7 @@ _WAYS = (
 def told(error: yaml.YAMLError, text: str) -> tuple[int, int, str, str]:
     """Line, column, message and hint for what PyYAML's own parser finds wrong."""
     if isinstance(error, yaml.reader.ReaderError):
-        return _unreadable(text, error.position)
+        return unreadable(text, error.position)
     assert isinstance(error, yaml.MarkedYAMLError)
     problem, mark = str(error.problem), error.problem_mark
     context = error.context_mark or mark
@@ -107,7 +107,8 @@ def told(error: yaml.YAMLError, text: str) -> tuple[int, int, str, str]:
     return mark.line + 1, mark.column + 1, message, way.hint
 
 
-def _unreadable(text: str, offset: int) -> tuple[int, int, str, str]:
+def unreadable(text: str, offset: int) -> tuple[int, int, str, str]:
+    """The same for a character that may not be in a text at all."""
     before = text[:offset]
     column = offset - (before.rfind("\n") + 1) + 1
     what = f'the character "{printable(text[offset])}" is not allowed'
