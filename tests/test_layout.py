@@ -42,6 +42,8 @@ EMPTY_CONTAINERS = {
     "WeakValueDictionary",
 }
 
+READ_ONLY = {"Collection", "Mapping", "Sequence"}
+
 
 def modules(of: Path) -> list[Path]:
     return sorted(path for path in of.rglob("*.py") if path.name != "__init__.py")
@@ -121,8 +123,17 @@ def test_every_test_says_what_it_proves() -> None:
     assert not silent, "\n".join(silent)
 
 
-def is_state(value: ast.expr | None) -> bool:
-    """Is this an empty container, made to be filled? A full one is a table."""
+def is_state(node: ast.stmt) -> bool:
+    """Is an empty container made here, to be filled? A full one is a table."""
+    match node:
+        case ast.AnnAssign(annotation=ast.Subscript(value=ast.Name(id=name))) if (
+            name in READ_ONLY
+        ):
+            return False
+        case ast.Assign(value=value) | ast.AnnAssign(value=value):
+            pass
+        case _:
+            return False
     match value:
         case ast.Dict(keys=[]) | ast.List(elts=[]):
             return True
@@ -137,7 +148,7 @@ def test_no_module_holds_state() -> None:
         f"{name_of(path)}:{node.lineno}"
         for path in modules(PACKAGE)
         for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and is_state(node.value)
+        if is_state(node)
     ]
     found += [
         f"{name_of(path)}:{node.lineno} global"
