@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
-from twisted.internet.defer import CancelledError, Deferred, execute
+from twisted.internet.defer import CancelledError, Deferred, execute, fail
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    DNSLookupError,
+    TCPTimedOutError,
+    TimeoutError,
+)
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from l7mp.core.registry import Accept, Context, Protocol
-from l7mp.errors import LocalError, RemoteError
+from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.base import Items
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import Spec
-from l7mp.model.types import Address, Port
-from l7mp.streams.address import host_port
-from l7mp.streams.endpoint import listen_tcp, tcp_endpoint, tcp_metadata
-from l7mp.streams.websocket import (
-    ClientFactory,
-    MessageType,
-    ServerFactory,
-    WebSocketStream,
-)
+from l7mp.model.types import Address, Port, Seconds
+from l7mp.streams.endpoint import TCPListening, listen_tcp, tcp_endpoint, tcp_metadata
+from l7mp.streams.websocket import MAX_MESSAGE, MessageType, Settings, WebSocketStream
+from l7mp.streams.websocket_autobahn import ClientFactory, ServerFactory
 from l7mp.wire.httpmeta import (
     Target,
     offered_subprotocols,
+    request_path,
     upstream_headers,
     upstream_target,
 )
 
-MAX_MESSAGE = 16 << 20
-
 MaxMessage = Annotated[int, Field(ge=1)]
 
 
-class WebSocketListenerSpec(Spec):
+class _Connection(Spec):
+    """What listeners and clusters have in common."""
+
+    message_type: MessageType = "binary"
+    """What is sent: binary messages, text, or auto for the kind last received."""
+    max_message: MaxMessage = MAX_MESSAGE
+    """Octets of the longest message taken (longer ones close with 1009) and sent."""
+    ping_interval: Seconds = 0
+    """Seconds after which the peer is sent a ping, again and again; 0: never."""
+    ping_timeout: Seconds = 0
+    """Seconds after a ping in which something must be heard; 0: any time will do."""
+
+    def settings(self) -> Settings:
+        """The same, for a connection."""
+        return Settings(
+            message_type=self.message_type,
+            max_message=self.max_message,
+            ping_interval=self.ping_interval,
+            ping_timeout=self.ping_timeout,
+        )
+
+
+class WebSocketListenerSpec(_Connection):
     """Accept WebSocket connections; each is a session."""
 
     port: Port
@@ -43,33 +68,46 @@ class WebSocketListenerSpec(Spec):
     address: Address | None = None
     """The local address to listen on; all, of IPv4 and IPv6, if missing."""
     path: str | None = None
-    """The only path to serve; all if missing."""
+    """The only path to serve, others get a 404; all if missing."""
     subprotocols: Items[str] | None = None
-    """Which subprotocols to accept; if missing, the first that the client offers."""
-    message_type: MessageType = "binary"
-    """What is sent: binary or text messages, or auto for the kind last received."""
-    max_message: MaxMessage = MAX_MESSAGE
-    """Bytes of the longest message taken; longer ones close with 1009."""
+    """Subprotocols to choose from, in the client's order; if missing, its first one."""
 
 
-class WebSocketClusterSpec(Spec):
+class WebSocketClusterSpec(_Connection):
     """
     Open a WebSocket connection for each session.
 
     Where to, and with which path and headers, can be set by rewriting
-    ``/HTTP/url/{protocol,host,port,path}`` and ``/HTTP/headers``.
+    ``/HTTP/url/{host,port,path}`` and ``/HTTP/headers``.
     """
 
     port: Port
     """The port to connect to, for endpoints that name none of their own."""
     path: str | None = None
-    """The path to ask for, unless the session's metadata names one."""
+    """The path to ask for, unless the session's metadata names one; "/" if missing."""
     subprotocols: Items[str] | None = None
-    """Which subprotocols to offer; if missing, those that the client offered."""
-    message_type: MessageType = "binary"
-    """What is sent: binary or text messages, or auto for the kind last received."""
-    max_message: MaxMessage = MAX_MESSAGE
-    """Bytes of the longest message taken; longer ones close with 1009."""
+    """Subprotocols to offer; if missing, those that the session's client offered."""
+    headers: dict[str, str | int | float | bool] | None = None
+    """Headers to send, in place of the client's of the same name."""
+
+
+# -- listening ------------------------------------------------------------------
+
+
+@implementer(IListening)
+class _Listening:
+    """A bound port, and those who are not yet in."""
+
+    def __init__(self, port: TCPListening, factory: ServerFactory) -> None:
+        self._port, self._factory = port, factory
+
+    def address(self) -> dict[str, Any]:
+        return self._port.address()
+
+    def stop(self) -> Deferred[None]:
+        stopped = self._port.stop()
+        self._factory.stop()
+        return stopped
 
 
 def listen(
@@ -77,71 +115,100 @@ def listen(
 ) -> Deferred[IListening]:
     """Bind the port."""
 
-    def ready(stream: WebSocketStream, about: Metadata) -> None:
+    def ready(stream: WebSocketStream, request: Metadata) -> None:
         metadata, words = tcp_metadata(stream.transport)
-        accept(stream, {**metadata, "HTTP": about}, words)
+        accept(stream, {**metadata, "HTTP": request}, words)
 
-    factory = ServerFactory(
-        context.reactor,
-        ready,
-        path=spec.path,
-        subprotocols=spec.subprotocols,
-        message_type=spec.message_type,
-        max_message=spec.max_message,
-    )
-    return execute(listen_tcp, context.reactor, spec.port, spec.address, factory)
+    def bind() -> IListening:
+        path = spec.path and request_path(spec.path)
+        factory = ServerFactory(
+            context.reactor, ready, spec.settings(), path, spec.subprotocols
+        )
+        port = listen_tcp(context.reactor, spec.port, spec.address, factory)
+        return _Listening(port, factory)
+
+    return execute(bind)
+
+
+# -- connecting -----------------------------------------------------------------
 
 
 def connect(
     context: Context, spec: WebSocketClusterSpec, endpoint: EndPoint, metadata: Metadata
 ) -> Deferred[IStream]:
-    """Connect to the endpoint and shake hands."""
-    port = endpoint.port or spec.port
+    """Connect to the endpoint, or to where metadata says, and shake hands."""
+    path = request_path(spec.path or "/")
+    usual = Target(endpoint.address, endpoint.port or spec.port, path)
     try:
-        target = upstream_target(
-            metadata, Target(endpoint.address, port, spec.path or "/")
-        )
+        target = upstream_target(metadata, usual)
     except ValueError as error:
-        raise LocalError(f"/HTTP/url of the session: {error}") from error
-    if target.scheme not in ("ws", "http"):
-        raise LocalError(f"/HTTP/url/protocol {target.scheme!r}: only ws is known")
-    offered = offered_subprotocols(metadata)
-    if spec.subprotocols is not None:
-        offered = list(spec.subprotocols)
-    made: Deferred[IStream] = Deferred(lambda _: connecting.cancel())
-
-    def ready(stream: WebSocketStream) -> None:
-        if made.called:
-            stream.transport.abortConnection()
-        else:
-            made.callback(stream)
-
-    def refused(error: RemoteError | Failure) -> None:
-        if not made.called:
-            made.errback(error)
-
+        return _refuse(f"in /HTTP/url, {error}")
+    if target.scheme not in {"ws", "http"}:
+        return _refuse(f"/HTTP/url/protocol is {target.scheme!r}, only ws is known")
+    offered = spec.subprotocols
+    if offered is None:
+        offered = tuple(offered_subprotocols(metadata))
+    attempt = _Attempt()
     factory = ClientFactory(
         context.reactor,
-        f"ws://{host_port(target.host, target.port)}{target.path}",
-        ready,
-        refused,
-        headers=dict(upstream_headers(metadata)),
-        subprotocols=offered,
-        message_type=spec.message_type,
-        max_message=spec.max_message,
+        target,
+        attempt.ready,
+        attempt.refused,
+        upstream_headers(metadata, spec.headers or {}),
+        offered,
+        spec.settings(),
     )
     to = tcp_endpoint(context.reactor, target.host, target.port)
-    connecting = to.connect(factory)
-    made.addErrback(_drop_connection, connecting)
-    connecting.addErrback(refused)
-    return made
+    return attempt.begin(to, factory)
 
 
-def _drop_connection(failure: Failure, connecting: Deferred[object]) -> Failure:
-    """Given up while the handshake was under way: let the connection go, too."""
-    if failure.check(CancelledError):
-        connecting.addCallback(lambda protocol: protocol.transport.abortConnection())  # type: ignore[attr-defined]
-    return failure
+def _refuse(why: str) -> Deferred[IStream]:
+    return fail(RemoteError(Loss(Reason.LOCAL, why)))
+
+
+_REASONS: dict[type[BaseException], Reason] = {
+    ConnectionRefusedError: Reason.REFUSED,
+    TimeoutError: Reason.TIMEOUT,
+    TCPTimedOutError: Reason.TIMEOUT,
+    ConnectError: Reason.UNREACHABLE,
+    DNSLookupError: Reason.UNREACHABLE,
+    ValueError: Reason.UNREACHABLE,  # a host name that cannot be one
+}
+
+
+class _Attempt:
+    """From TCP to a stream, if all goes well and nobody cancels it."""
+
+    def __init__(self) -> None:
+        self._made: Deferred[IStream] = Deferred(lambda _: self._cancel())
+
+    def begin(
+        self, to: IStreamClientEndpoint, factory: ClientFactory
+    ) -> Deferred[IStream]:
+        """Connect; what is returned can be cancelled at any time."""
+        self._factory = factory
+        self._connecting = to.connect(factory)
+        self._connecting.addErrback(self._failed)
+        return self._made
+
+    def ready(self, stream: WebSocketStream) -> None:
+        """The server has shaken hands."""
+        self._made.callback(stream)
+
+    def refused(self, loss: Loss) -> None:
+        """It has not; only the first reason counts."""
+        if not self._made.called:
+            self._made.errback(RemoteError(loss))
+
+    def _failed(self, failure: Failure) -> None:
+        kind = failure.check(CancelledError, *_REASONS)
+        if kind is not CancelledError:
+            reason = _REASONS[kind] if kind else Reason.LOCAL
+            self.refused(Loss(reason, failure.getErrorMessage()))
+
+    def _cancel(self) -> None:
+        self._connecting.cancel()
+        self._factory.hang_up()
 
 
 protocol = Protocol(

@@ -9,7 +9,7 @@ values are text in ISO 8859-1, which loses no octet (RFC 9110, section 5.5).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -36,6 +36,7 @@ Whatever the ``Connection`` header names is hop-by-hop, too.
 _OURS = frozenset({"content-length", "host"})
 """Headers that every request has its own of."""
 
+_NOTHING: Mapping[str, Any] = {}
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -63,6 +64,13 @@ class Target:
 
 
 # -- from a request to metadata -----------------------------------------------
+
+
+def head_fields(head: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of a request head, in order; lines that are none are left out."""
+    lines = head.split(b"\r\n")[1:]
+    fields = (line.partition(b":") for line in lines)
+    return [(name.strip(), value) for name, colon, value in fields if colon]
 
 
 def request_metadata(
@@ -128,14 +136,17 @@ def _joined(headers: Iterable[tuple[bytes | str, bytes | str]]) -> dict[str, str
 # -- from metadata to a request -----------------------------------------------
 
 
-def upstream_headers(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+def upstream_headers(
+    metadata: Mapping[str, Any], instead: Mapping[str, Any] = _NOTHING
+) -> list[tuple[str, str]]:
     """
     The headers under ``/HTTP/headers`` that an upstream should see, in order.
 
-    Left out are those of the client's own hop, those that every request has its own
-    of (``Host``, ``Content-Length``, ``Sec-WebSocket-…``), and what cannot be a header.
-    Rules may have set numbers and lists: those are written as JSON and as several
-    headers.  Metadata without ``/HTTP`` has none.
+    Those of ``instead`` take the place of theirs.  Left out are those of the client's
+    own hop, those that every request has its own of (``Host``, ``Content-Length``,
+    ``Sec-WebSocket-…``; the first may be given ``instead``), and what cannot be a
+    header.  Rules may have set numbers and lists: those are written as JSON and as
+    several headers.  Metadata without ``/HTTP`` has none.
     """
     headers = _mapping(_mapping(metadata, "HTTP"), "headers")
     named = {
@@ -145,11 +156,18 @@ def upstream_headers(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
         for text in _values(value)
         for name in text.split(",")
     }
+    given = {str(name).lower() for name in instead}
+    passed = _except(plain_headers(headers), HOP_BY_HOP | _OURS | named | given)
+    return passed + _except(plain_headers(instead), HOP_BY_HOP)
+
+
+def _except(
+    headers: Iterable[tuple[str, str]], names: Set[str]
+) -> list[tuple[str, str]]:
     return [
         (name, value)
-        for name, value in plain_headers(headers)
-        if name.lower() not in HOP_BY_HOP | _OURS | named
-        and not name.lower().startswith("sec-websocket-")
+        for name, value in headers
+        if name.lower() not in names and not name.lower().startswith("sec-websocket-")
     ]
 
 
