@@ -163,7 +163,7 @@ def compose(config: Config, registry: Registry, reactor: Any) -> L7mp:
     """Wire everything together; nothing is started yet."""
     log = LogWriter(config.admin.log_level, open_log(config.admin.log_file))
     metrics = Metrics()
-    services: dict[str, Any] = {"metrics": metrics.exposition}
+    services: dict[str, Any] = {"metrics": metrics}
     context = Context(reactor=reactor, registry=registry, services=services)
     journal = Journal()
     proxy = Proxy(context, [log, journal, metrics])

@@ -1,8 +1,8 @@
 """
 The configuration as the proxy runs it: one frozen value of named objects.
 
-Every object that was defined inside another has a name of its own here and is
-marked ``implicit``; a recursive delete of its parent takes it along.
+Every object that was defined inside another has a name of its own here and knows its
+``parent``; a recursive delete of the parent takes it along.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Cluster:
     key: Pointer | None = None
     """The parsed key of the load balancer."""
     virtual: bool = False
-    implicit: bool = False
+    parent: str | None = None
     options: Any = None
 
 
@@ -56,7 +56,7 @@ class Route:
     ingress: tuple[str, ...] = ()
     egress: tuple[str, ...] = ()
     retry: Retry = Retry(retry_on="never")
-    implicit: bool = False
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Rule:
     rewrite: tuple[Rewrite, ...]
     route: str | None
     apply: str | None
-    implicit: bool = False
+    parent: str | None = None
     matches: Callable[[Any], bool] = field(
         default=lambda _: True, compare=False, repr=False
     )
@@ -91,7 +91,7 @@ class RuleList:
 
     name: str
     rules: tuple[str, ...]
-    implicit: bool = False
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 class _Named(Protocol):
     @property
-    def implicit(self) -> bool: ...
+    def parent(self) -> str | None: ...
 
 
 COLLISIONS = 20
@@ -141,7 +141,7 @@ class Draft:
             )
             for index, rule in enumerate(it.rules)
         )
-        self.rulelists[name] = RuleList(name, rules, implicit=parent is not None)
+        self.rulelists[name] = RuleList(name, rules, parent=parent)
         return name
 
     def rule_reference(
@@ -180,7 +180,7 @@ class Draft:
             ),
             route=self._route_reference(it.action.route, f"{at}/action/route", name),
             apply=it.action.apply,
-            implicit=parent is not None,
+            parent=parent,
             matches=self._compile(it.match, f"{at}/match"),
         )
         return name
@@ -213,16 +213,16 @@ class Draft:
         self.routes[name] = Route(
             name=name,
             destination=self._stage(
-                it.destination, f"{at}/destination", name, old and old.destination
+                it.destination, f"{at}/destination", name, "", old and old.destination
             ),
             ingress=self._chain(
-                it.ingress, f"{at}/ingress", f"{name}-ingress", old and old.ingress
+                it.ingress, f"{at}/ingress", name, "-ingress", old and old.ingress
             ),
             egress=self._chain(
-                it.egress, f"{at}/egress", f"{name}-egress", old and old.egress
+                it.egress, f"{at}/egress", name, "-egress", old and old.egress
             ),
             retry=it.retry or say.Retry(retry_on="never"),
-            implicit=parent is not None,
+            parent=parent,
         )
         return name
 
@@ -230,32 +230,34 @@ class Draft:
         self,
         chain: Iterable[str | say.Cluster] | None,
         at: str,
-        stem: str,
+        route: str,
+        which: str,
         before: Sequence[str] | None,
     ) -> tuple[str, ...]:
         return tuple(
-            self._stage(stage, f"{at}/{index}", stem, _at(before, index))
+            self._stage(stage, f"{at}/{index}", route, which, _at(before, index))
             for index, stage in enumerate(chain or ())
         )
 
     def _stage(
-        self, it: str | say.Cluster, at: str, stem: str, before: str | None
+        self, it: str | say.Cluster, at: str, route: str, which: str, before: str | None
     ) -> str:
         if isinstance(it, str):
             return self._refers("cluster", it, at)
-        return self.add_cluster(it, at, stem, before)
+        return self.add_cluster(it, at, route, which, before)
 
     def add_cluster(
         self,
         it: say.Cluster,
         at: str,
         parent: str | None = None,
+        which: str = "",
         before: str | None = None,
     ) -> str:
-        """Add a cluster; ``parent`` is what the name of an embedded one begins with."""
+        """Add a cluster; ``parent`` names the route in whose chain it is defined."""
         name = it.name or self._generate(
             "Cluster",
-            f"{parent}-Cluster" if parent else "",
+            f"{parent}{which}-Cluster" if parent else "",
             self.clusters,
             _implicit(before, self._previous.clusters),
         )
@@ -270,7 +272,7 @@ class Draft:
             loadbalancer=balancer,
             key=None if key is None else pointers.parse(key),
             virtual=virtual,
-            implicit=parent is not None,
+            parent=parent,
             options=it.options,
         )
         former = self._previous.clusters.get(name)
@@ -364,7 +366,7 @@ class Draft:
 def _implicit(name: str | None, table: Mapping[str, _Named]) -> str | None:
     """``name`` if it was generated for a definition, and not chosen by somebody."""
     found = table.get(name or "")
-    return name if found is not None and found.implicit else None
+    return name if found is not None and found.parent is not None else None
 
 
 def _at(items: Sequence[T] | None, index: int) -> T | None:

@@ -176,7 +176,7 @@ def _same(new: object, old: object) -> bool:
     if isinstance(new, RuleList) and isinstance(old, RuleList):
         return True  # only new sessions look anything up
     if isinstance(new, (Rule, Route)) and type(new) is type(old):
-        return replace(new, implicit=False) == replace(old, implicit=False)  # type: ignore[type-var]
+        return replace(new, parent=None) == replace(old, parent=None)  # type: ignore[type-var]
     return new == old
 
 
@@ -211,21 +211,21 @@ class _Removal:
         if recursive:
             self.severed.add(("listener", name))
             rulelist = self.rulelists.get(listener.rules)
-            if rulelist is not None and rulelist.implicit:
+            if rulelist is not None and rulelist.parent == name:
                 self.rulelist(listener.rules, recursive)
 
     def rulelist(self, name: str, recursive: bool) -> None:
         rulelist = self.rulelists.pop(name)
         for rule_name in rulelist.rules if recursive else ():
             rule = self.rules.get(rule_name)
-            if rule is not None and rule.implicit:
+            if rule is not None and rule.parent == name:
                 self.rule(rule_name, recursive)
 
     def rule(self, name: str, recursive: bool) -> None:
         rule = self.rules.pop(name)
         if recursive and rule.route is not None:
             route = self.routes.get(rule.route)
-            if route is not None and route.implicit:
+            if route is not None and route.parent == name:
                 self.route(rule.route, recursive)
 
     def route(self, name: str, recursive: bool) -> None:
@@ -233,7 +233,7 @@ class _Removal:
         stages = (route.destination, *route.ingress, *route.egress)
         for stage in stages if recursive else ():
             cluster = self.clusters.get(stage)
-            if cluster is not None and cluster.implicit:
+            if cluster is not None and cluster.parent == name:
                 self.cluster(stage, recursive)
 
     def cluster(self, name: str, recursive: bool) -> None:

@@ -19,10 +19,6 @@ def _as_given(value: Any, handler: Callable[[Any], Any]) -> Any:
     return value
 
 
-def _itself(value: Any) -> Any:
-    return value
-
-
 Name = Annotated[
     str,
     Field(pattern=r"^\S+$", examples=["udp-listener"]),
@@ -56,7 +52,8 @@ Seconds = Annotated[
     Field(ge=0),
     Says("a number of seconds", "must be 0 or more seconds"),
     WrapValidator(_as_given),
-    PlainSerializer(_itself),
+    # a lambda, since an annotation would be taken for the schema of the output
+    PlainSerializer(lambda value: value),
 ]
 """A span of time; a whole number is dumped as one."""
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from l7mp.core import events
 
 Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Meter:
+    """What has passed a Metric cluster."""
+
+    bytes: int = 0
+    messages: int = 0
 
 
 class Metrics:
@@ -17,6 +26,7 @@ class Metrics:
         self._listeners: Counter[Labels] = Counter()
         self._clusters: Counter[Labels] = Counter()
         self._ended: Counter[Labels] = Counter()
+        self._meters: dict[tuple[str, str, str], Meter] = {}
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.Born):
@@ -28,12 +38,33 @@ class Metrics:
         elif isinstance(event, events.Ended):
             self._ended[(("reason", event.loss.reason.value),)] += 1
 
+    def meter(self, cluster: str, bytes_name: str, messages_name: str) -> Meter:
+        """The meter of a Metric cluster, and the names under which it is shown."""
+        return self._meters.setdefault((cluster, bytes_name, messages_name), Meter())
+
+    def _metered(self) -> dict[str, Counter[Labels]]:
+        shown: dict[str, Counter[Labels]] = {
+            "session_byte_counter_total": Counter(),
+            "session_packet_counter_total": Counter(),
+        }
+        for (cluster, of_bytes, of_messages), meter in self._meters.items():
+            labels = (("clusterName", cluster),)
+            shown.setdefault(of_bytes, Counter())[labels] += meter.bytes
+            if of_messages != of_bytes:
+                shown.setdefault(of_messages, Counter())[labels] += meter.messages
+        return shown
+
     def exposition(self) -> str:
         """The text format of Prometheus, version 0.0.4."""
+        metered = (
+            (name, "What passed Metric clusters.", counts)
+            for name, counts in self._metered().items()
+        )
         families = (
             ("listener_requests_total", "Sessions emitted.", self._listeners),
             ("cluster_requests_total", "Stages connected.", self._clusters),
             ("sessions_ended_total", "Sessions ended, by reason.", self._ended),
+            *metered,
         )
         return "".join(
             f"# HELP {name} {text}\n# TYPE {name} counter\n{''.join(_lines(name, of))}"

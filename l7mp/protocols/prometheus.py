@@ -58,7 +58,7 @@ def connect(
     """The counters as they are now."""
     if "metrics" not in context.services:
         raise LocalError("this proxy was put together without metrics")
-    return succeed(Scrape(context.services["metrics"]()))
+    return succeed(Scrape(context.services["metrics"].exposition()))
 
 
 protocol = Protocol(

@@ -35,7 +35,7 @@ from l7mp.streams.udpsocket import (
 Key = tuple[Sockaddr, bytes]
 """A peer and, packed, our address that it asked; empty where there is but one."""
 
-_NO_SOURCE = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL})
+_NO_SOURCE = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH})
 """Errors of speaking from an address that is ours no more, or a broadcast address."""
 
 
@@ -95,8 +95,10 @@ class PeerFlow(QueueingStream):
     def _sent_otherwise(self, data: bytes, error: OSError) -> OSError | None:
         left = tried_again(lambda: self._send(data), error)
         if left is not None and self._source and left.errno in _NO_SOURCE:
-            self._source = []
-            left = tried_again(lambda: self._send(data), left)
+            sendto, peer = self._shared.sendto, self.key[0]
+            left = tried_again(lambda: sendto(data, peer), left)
+            if left is None:
+                self._source = []
         return left
 
     def refused(self) -> None:

@@ -276,6 +276,10 @@ class HTTPConnection(Protocol):
     def _heard(self, event: Any) -> None:
         exchange = self._exchange
         if isinstance(event, h11.Request):
+            if event.http_version not in (b"1.0", b"1.1"):
+                raise h11.RemoteProtocolError(
+                    "only HTTP/1.1 is spoken here", error_status_hint=505
+                )
             self._set_timer(None)
             self._exchange = exchange = Exchange(self, event)
             self._ready(exchange)

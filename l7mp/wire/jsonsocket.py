@@ -10,10 +10,12 @@ behind the closing brace is data, see ``HeaderSplitter``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from l7mp.errors import LocalError
 from l7mp.wire.json_object import ObjectScanner, read_object, skip_space
 
 VERSION = 1
@@ -28,9 +30,10 @@ VERSION_NOT_SUPPORTED = 505
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The peer's header was good."""
+    """The peer's header was good; ``rest`` is data that came behind it."""
 
     header: dict[str, Any]
+    rest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,77 @@ class Rejected:
 
     status: int
     message: str
+
+
+class HeaderError(LocalError):
+    """A header cannot be made as it is declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    One step in making a header: what to put at the path ``to``.
+
+    With an ``origin`` it is what the metadata has at that path, else ``value``. Paths
+    are JSON Pointers (RFC 6901) whose outer slashes are optional.
+    """
+
+    to: str
+    origin: str | None = None
+    value: Any = None
+
+
+def build_header(metadata: Mapping[str, Any], rules: Iterable[Rule]) -> dict[str, Any]:
+    """
+    The header for a session with this metadata: all rules in order, the version last.
+
+    What the metadata does not have is skipped; null, false and empty values are copied.
+    ``/`` as a target replaces the header. Nothing is shared with the metadata or the
+    rules. Raises ``HeaderError`` where a target is below something that is no object.
+    """
+    header: dict[str, Any] = {}
+    for rule in rules:
+        value = rule.value
+        if rule.origin is not None:
+            value = _found(metadata, _steps(rule.origin))
+        if value is not _NOTHING:
+            header = _put(header, rule.to, deepcopy(value))
+    header.pop("JSONSocketVersion", None)  # it comes last
+    return {**header, "JSONSocketVersion": VERSION}
+
+
+_NOTHING = object()
+
+
+def _steps(path: str) -> list[str]:
+    if path in ("", "/"):
+        return []
+    inner = path.removeprefix("/").removesuffix("/")
+    return [step.replace("~1", "/").replace("~0", "~") for step in inner.split("/")]
+
+
+def _found(document: Any, steps: list[str]) -> Any:
+    for step in steps:
+        if isinstance(document, list):
+            document = dict(zip(map(str, range(len(document))), document, strict=True))
+        if not isinstance(document, Mapping) or step not in document:
+            return _NOTHING
+        document = document[step]
+    return document
+
+
+def _put(header: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """The header with ``value`` at ``path``, changed in place where that is possible."""
+    top = node = {"": header}
+    last = ""
+    for step in _steps(path):
+        node, last = node.setdefault(last, {}), step
+        if not isinstance(node, dict):
+            raise HeaderError(f"the header has no object above {path}")
+    node[last] = value
+    if not isinstance(top[""], dict):
+        raise HeaderError(f"the header would not be an object with this at {path}")
+    return top[""]
 
 
 def encode_request(header: Mapping[str, Any]) -> bytes:
@@ -58,8 +132,29 @@ def encode_response(status: int, message: str) -> bytes:
     ).encode()
 
 
-def decode_request(data: bytes) -> Accepted | Rejected:
-    """Judge the header of a client: 400 if it is none, 505 for another version."""
+def decode_request(data: bytes, *, whole: bool = True) -> Accepted | Rejected | None:
+    """
+    Judge the header of a client: 400 if it is none, 505 for another version.
+
+    With ``whole`` the data is one message and nothing but the header. Without, it is
+    the start of a stream of bytes: None until there is enough to judge by.
+    """
+    parted = (data, b"") if whole else HeaderSplitter().feed(data)
+    return None if parted is None else _judge_request(*parted)
+
+
+def decode_response(data: bytes, *, whole: bool = True) -> Accepted | Rejected | None:
+    """
+    Judge the answer of a server; ``whole`` and None are as for requests.
+
+    A refusal has the server's own status if that is one of HTTP's for errors or
+    redirections; 502 stands for an answer that cannot be understood.
+    """
+    parted = (data, b"") if whole else HeaderSplitter().feed(data)
+    return None if parted is None else _judge_response(*parted)
+
+
+def _judge_request(data: bytes, rest: bytes) -> Accepted | Rejected:
     try:
         header = read_object(data)
     except ValueError as error:
@@ -69,16 +164,10 @@ def decode_request(data: bytes) -> Accepted | Rejected:
         return Rejected(BAD_REQUEST, "JSONSocketVersion must be a whole number")
     if not 0 <= version <= VERSION:
         return Rejected(VERSION_NOT_SUPPORTED, f"version {version} is not supported")
-    return Accepted(header)
+    return Accepted(header, rest)
 
 
-def decode_response(data: bytes) -> Accepted | Rejected:
-    """
-    Judge the answer of a server.
-
-    A refusal has the server's own status if that is one of HTTP's for errors or
-    redirections; 502 stands for an answer that cannot be understood.
-    """
+def _judge_response(data: bytes, rest: bytes) -> Accepted | Rejected:
     try:
         header = read_object(data)
     except ValueError as error:
@@ -90,7 +179,7 @@ def decode_response(data: bytes) -> Accepted | Rejected:
     if version is None or not 0 <= version <= VERSION:
         return Rejected(BAD_GATEWAY, "the response has no JSONSocketVersion we know")
     if 200 <= status <= 299:
-        return Accepted(header)
+        return Accepted(header, rest)
     if not 300 <= status <= 599:
         return Rejected(BAD_GATEWAY, f"the response has an unknown status, {status}")
     return Rejected(status, str(header.get("JSONSocketMessage", "")))
