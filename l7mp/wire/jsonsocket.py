@@ -10,6 +10,7 @@ behind the closing brace is data, see ``HeaderSplitter``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ def build_header(metadata: Mapping[str, Any], rules: Iterable[Rule]) -> dict[str
 
 
 _NOTHING = object()
+_INDEX = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def _steps(path: str) -> list[str]:
@@ -93,12 +95,18 @@ def _steps(path: str) -> list[str]:
 
 def _found(document: Any, steps: list[str]) -> Any:
     for step in steps:
-        if isinstance(document, list):
-            document = dict(zip(map(str, range(len(document))), document, strict=True))
-        if not isinstance(document, Mapping) or step not in document:
+        if isinstance(document, Mapping) and step in document:
+            document = document[step]
+        elif isinstance(document, list) and _is_index(step, len(document)):
+            document = document[int(step)]
+        else:
             return _NOTHING
-        document = document[step]
     return document
+
+
+def _is_index(step: str, length: int) -> bool:
+    """Whether it is the number of one of ``length`` elements (RFC 6901, section 4)."""
+    return bool(_INDEX.fullmatch(step)) and int(step) < length
 
 
 def _put(header: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -9,10 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from l7mp.errors import LocalError
 from l7mp.wire.jsonsocket import (
     Accepted,
+    HeaderError,
     HeaderSplitter,
     Rejected,
+    Rule,
+    build_header,
     decode_request,
     decode_response,
     encode_request,
@@ -20,12 +25,12 @@ from l7mp.wire.jsonsocket import (
 )
 
 
-def request(**header: Any) -> Accepted | Rejected:
+def request(**header: Any) -> Accepted | Rejected | None:
     """The verdict on a client's header."""
     return decode_request(json.dumps(header).encode())
 
 
-def response(**header: Any) -> Accepted | Rejected:
+def response(**header: Any) -> Accepted | Rejected | None:
     """The verdict on a server's answer."""
     return decode_response(json.dumps(header).encode())
 
@@ -216,3 +221,153 @@ def test_white_space_without_end() -> None:
     splitter = HeaderSplitter(limit=8)
     assert all(splitter.feed(b" " * 100) is None for _ in range(100))
     assert splitter.feed(b"{}x") == (b"{}", b"x")
+
+
+def test_white_space_alone() -> None:
+    """A stream of nothing but white space has no header yet."""
+    assert decode_request(b" \n", whole=False) is None
+    assert decode_response(b"", whole=False) is None
+
+
+@given(metadata, st.binary(max_size=20), st.integers(1, 100))
+def test_judging_a_stream(header: dict[str, Any], data: bytes, size: int) -> None:
+    """Asked with more and more of a stream, judging waits for the header's end."""
+    stream = encode_request(header) + data
+    end = len(stream) - len(data)
+    size = min(size, len(stream))
+    verdict = decode_request(stream[:size], whole=False)
+    assert (verdict is None) == (size < end)
+    whole = decode_request(stream, whole=False)
+    assert whole == Accepted({**header, "JSONSocketVersion": 1}, data)
+
+
+def test_judging_the_stream_of_a_server() -> None:
+    """A response may be followed by data at once, and refused at once."""
+    accepted = decode_response(encode_response(200, "OK") + b"data", whole=False)
+    assert isinstance(accepted, Accepted)
+    assert accepted.rest == b"data"
+    assert decode_response(encode_response(404, "no"), whole=False) == Rejected(
+        404, "no"
+    )
+    garbage = decode_response(b"HTTP/1.1 400 Bad Request", whole=False)
+    assert isinstance(garbage, Rejected)
+
+
+# -- making a header ----------------------------------------------------------
+
+METADATA: dict[str, Any] = {
+    "IP": {"src_addr": "10.0.0.1", "dst_addr": "10.0.0.2"},
+    "labels": {"null": None, "no": False, "zero": 0, "empty": "", "list": []},
+    "a/b~": [1, {"x": 2}],
+}
+
+
+def built(*rules: Rule) -> dict[str, Any]:
+    """The header by these rules, having checked that nothing else changes."""
+    before = copy.deepcopy((METADATA, rules))
+    header = build_header(METADATA, rules)
+    assert (METADATA, rules) == before
+    assert list(header)[-1] == "JSONSocketVersion"
+    assert header.pop("JSONSocketVersion") == 1
+    return header
+
+
+def test_bare() -> None:
+    """Without rules the header is the version."""
+    assert built() == {}
+
+
+@pytest.mark.parametrize("origin", ["IP/src_addr", "/IP/src_addr", "/IP/src_addr/"])
+@pytest.mark.parametrize("to", ["from/address", "/from/address", "/from/address/"])
+def test_copy(origin: str, to: str) -> None:
+    """Metadata is copied to a path in the header; outer slashes are optional."""
+    assert built(Rule(to, origin)) == {"from": {"address": "10.0.0.1"}}
+
+
+@pytest.mark.parametrize(
+    ("origin", "value"),
+    [("/a~1b~0/0", 1), ("/a~1b~0/1/x", 2), ("/IP", METADATA["IP"]), ("/", METADATA)],
+)
+def test_origins(origin: str, value: Any) -> None:
+    """A path has the escapes of RFC 6901, and numbers for elements of an array."""
+    assert built(Rule("/x~1y", origin)) == {"x/y": value}
+
+
+@pytest.mark.parametrize("to", ["/", ""])
+def test_copy_as_the_header(to: str) -> None:
+    """With a slash as the target, what is copied becomes the header."""
+    assert built(Rule("/a", value=1), Rule(to, "/IP")) == METADATA["IP"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["/no", "/IP/no", "/IP/src_addr/0", "/a~1b~0/2", "/a~1b~0/01", "/a~1b~0/x"],
+)
+def test_missing_is_skipped(origin: str) -> None:
+    """What the metadata does not have leaves the header as it is."""
+    assert built(Rule("/a", value=1), Rule("/a", origin), Rule("/", origin)) == {"a": 1}
+
+
+@pytest.mark.parametrize("name", METADATA["labels"])
+def test_falsy_values_are_copied(name: str) -> None:
+    """Null, false, zero and empty values are copied like any other."""
+    assert built(Rule("/x", f"/labels/{name}")) == {"x": METADATA["labels"][name]}
+
+
+@pytest.mark.parametrize("value", ["text", 5, None, {"x": [1]}])
+def test_set(value: Any) -> None:
+    """A constant is put at a path of the header."""
+    assert built(Rule("a/b", value=value)) == {"a": {"b": value}}
+
+
+def test_order() -> None:
+    """Rules are carried out in order, later ones on top of earlier ones."""
+    assert built(
+        Rule("/", "/IP"),
+        Rule("/src_addr", value="hidden"),
+        Rule("/zero", "/labels/zero"),
+    ) == {"src_addr": "hidden", "dst_addr": "10.0.0.2", "zero": 0}
+
+
+def test_version_is_ours() -> None:
+    """No rule can claim another version."""
+    assert built(Rule("JSONSocketVersion", value=7)) == {}
+
+
+def test_nothing_is_shared() -> None:
+    """What later rules and readers do to a header stays in that header."""
+    value = {"n": [0]}
+    rules = [Rule("/a", value=value), Rule("/a/x", value=1), Rule("/b", "/IP")]
+    for _ in range(2):
+        header = build_header(METADATA, rules)
+        assert header["a"] == {"n": [0], "x": 1}
+        assert header["b"] == METADATA["IP"]
+        header["a"]["n"].clear()
+        header["b"].clear()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (Rule("/", value=1), "would not be an object with this at /"),
+        (Rule("", "/IP/src_addr"), "would not be an object"),
+        (Rule("/", value=[]), "would not be an object"),
+        (Rule("/a/b", value=1), "no object above /a/b"),
+        (Rule("/l/0", value=1), "no object above /l/0"),
+        (Rule("/a/b/c", value=1), "no object above /a/b/c"),
+    ],
+)
+def test_no_way(rule: Rule, message: str) -> None:
+    """A header stays an object, and what is below a scalar or an array is refused."""
+    rules = [Rule("/a", value="scalar"), Rule("/l", value=[1]), rule]
+    with pytest.raises(HeaderError, match=message) as info:
+        build_header(METADATA, rules)
+    assert isinstance(info.value, LocalError)
+
+
+@given(metadata)
+def test_everything(header: dict[str, Any]) -> None:
+    """The whole metadata can be sent, and arrives as it was."""
+    made = build_header(header, [Rule("/", "/")])
+    assert made == {**header, "JSONSocketVersion": 1}
+    assert decode_request(encode_request(made)) == Accepted(made)
