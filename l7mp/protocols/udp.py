@@ -31,7 +31,8 @@ from l7mp.streams.address import (
 )
 from l7mp.streams.connected import LINGER, ConnectedFlow
 from l7mp.streams.datagram import Door, PeerFlow, SharedSocket
-from l7mp.streams.udpsocket import local_error, loss_of, open_socket
+from l7mp.streams.endpoint import bind_error
+from l7mp.streams.udpsocket import loss_of, open_socket
 
 IDLE = 60.0
 """Seconds of silence after which a session of a server ends."""
@@ -41,6 +42,9 @@ SHARED_BUFFER = 4 << 20
 
 OWN_BUFFER = 1 << 20
 """The same for the socket of one session."""
+
+STRAYS = 1 << 14
+"""More datagrams than such a buffer can hold."""
 
 
 # -- what a user declares ------------------------------------------------------
@@ -223,8 +227,7 @@ def _bound(place: Numeric) -> socket.socket:
         return open_socket(place.family, place.sockaddr, buffer=SHARED_BUFFER)
     except OSError as error:
         host, port = place.sockaddr[:2]
-        where = f"port {port} of {shown(host)}"
-        raise LocalError(local_error(error, where)) from error
+        raise bind_error("UDP", shown(host), port, error) from error
 
 
 async def _allowed(reactor: Any, spec: UDPListenerSpec, family: int) -> _From:
@@ -309,13 +312,13 @@ def _connected(
     """A socket bound as asked, which hears nobody but ``remote``."""
     place = local.sockaddr if local else None
     if place is None and port:
-        place = ("" if remote.family == V4 else "::", port)
+        place = ("0.0.0.0" if remote.family == V4 else "::", port)  # noqa: S104
     try:
         sock = open_socket(remote.family, place, buffer=OWN_BUFFER, reuse=bool(port))
     except OSError as error:
-        host = shown(place[0]) if place and place[0] else "any address"
-        where = f"port {port or 0} of {host}"
-        raise RemoteError(Loss(Reason.LOCAL, local_error(error, where))) from error
+        where = host_port(*place[:2]) if place else "any port"
+        what = f"cannot send from {where}: {error.strerror}"
+        raise RemoteError(Loss(Reason.LOCAL, what)) from error
     try:
         sock.connect(remote.sockaddr)
     except OSError as error:
@@ -329,9 +332,9 @@ def _connected(
 def _discard_strays(sock: socket.socket) -> None:
     """Forget what anybody sent to a known port before it heard only one peer."""
     try:
-        while True:
-            sock.recv(0)
-    except OSError:
+        for _ in range(STRAYS):
+            sock.recv(1)
+    except BlockingIOError:
         return
 
 

@@ -13,7 +13,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
@@ -256,15 +255,3 @@ class DatagramReader:
             self._is_open = False
             self._reactor.removeReader(self)
             self._sock.close()
-
-
-def local_error(error: OSError, where: str) -> str:
-    """Why a socket could not be bound to ``where``, and what would help."""
-    remedies: dict[Any, str] = {
-        errno.EADDRINUSE: "end the program that uses it or choose another port",
-        errno.EADDRNOTAVAIL: "choose an address of this machine",
-        errno.EACCES: "choose a port from 1024 up or grant CAP_NET_BIND_SERVICE",
-    }
-    remedy = remedies.get(error.errno)
-    what = f"cannot use UDP {where}: {error.strerror or error}"
-    return f"{what}; {remedy}" if remedy else what
