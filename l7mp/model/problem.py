@@ -45,7 +45,7 @@ class Problem:
         return f"{source}:{self.line}:{self.column}"
 
 
-class Invalid(LocalError):  # noqa: N818  # what it says of the document
+class Invalid(LocalError):
     """Everything that is wrong with a document, all at once; one line each."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

@@ -154,5 +154,5 @@ def test_depth_is_bounded(more: int) -> None:
 
 def test_many_values_are_not_deep() -> None:
     """The limit is on the depth and not on the number of lists."""
-    value = [[[]] for _ in range(1000)]
+    value: list[Any] = [[[], 1] for _ in range(1000)]
     assert parse_json(json.dumps(value)).value == value
