@@ -298,6 +298,18 @@ def test_without_linger_the_end_is_the_end(
     assert flow.loss == FIN
 
 
+def test_a_refusal_does_not_wait_for_late_answers(
+    connect: Connect, clock: Clock
+) -> None:
+    """Nobody answers late who is not there at all."""
+    flow = connect(("127.0.0.1", unused_port()))
+    flow.write(b"anybody?")
+    flow.end()
+    flow.doRead()
+    clock.advance(0)
+    assert flow.loss == REFUSED
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_held_flow_ends_after_its_data(
     connect: Connect, peer: Peer, clock: Clock

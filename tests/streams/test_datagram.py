@@ -309,6 +309,64 @@ async def test_a_peer_that_is_gone_is_noticed(
         assert (stayed.loss, stayed.drops) == (None, {})
 
 
+def test_an_error_does_not_stop_a_burst(house: Open) -> None:
+    """What waits behind the error of one peer is read in the same turn."""
+    here = house()
+    here.open()
+    with peers(2) as (leaver, stayer):
+        for peer in (leaver, stayer):
+            peer.send(b"one", here.at)
+        here.shared.doRead()
+        leaver.close()
+        here.flows[0].write(b"anybody?")
+        stayer.send(b"two", here.at)
+        here.shared.doRead()
+        assert here.flows[1].queued == 2
+        leaver, lost = Peer(port=leaver.port), Collector(here.flows[0]).lost
+        assert str(lost.result).startswith("refused")
+        leaver.send(b"two", here.at)
+        here.shared.doRead()
+        assert here.flows[2].queued == 1
+        leaver.close()
+
+
+def test_the_socket_may_go_in_the_middle_of_a_burst(house: Open) -> None:
+    """A flow that takes the socket along when it ends is the last to be read."""
+    here = house()
+
+    def accept(flow: PeerFlow) -> None:
+        door.close()
+        flow.close(DELETED)
+
+    door = here.open(accept)
+    with peers() as (peer,):
+        peer.send(b"one", here.at)
+        peer.send(b"two", here.at)
+        here.shared.doRead()
+    assert (len(here.flows), here.emptied) == (1, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_that_fails_costs_only_that_flow(
+    house: Open, logged_failures: list[Failure]
+) -> None:
+    """An exception of who accepts a flow ends that flow; the next peer is let in."""
+    here = house()
+
+    def accept(flow: PeerFlow) -> None:
+        if len(here.flows) == 1:
+            raise ZeroDivisionError("on purpose")
+        echo(flow)
+
+    here.open(accept)
+    with peers() as (peer,):
+        peer.send(b"one", here.at)
+        peer.send(b"two", here.at)
+        assert (await peer.receive())[0] == b"two"
+    assert here.flows[0].loss == Loss(Reason.LOCAL, "ZeroDivisionError: on purpose")
+    logged_failures.clear()  # the reactor has logged it
+
+
 def test_too_big_is_counted_not_cut(house: Open) -> None:
     """What no datagram can hold is dropped and counted, and the flow lives on."""
     here = house()
