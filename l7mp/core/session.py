@@ -230,7 +230,6 @@ class Session:
         if self.loss is not None:
             return
         if index and index not in self._ended and retries(self.retry, "disconnect"):
-            self._let_go(index)
             self._reconnect(index, Loss(Reason.FIN, "the peer ended the stream"))
         else:
             self._pass_end(index)
@@ -238,7 +237,8 @@ class Session:
     def _let_go(self, index: int) -> None:
         """Part with a stage whose peer has ended, keeping what it did not take."""
         stream = self.stages[index].stream
-        assert stream is not None, "ended before it was there"
+        if stream is None or stream.loss is not None:
+            return
         if stream.unsent():
             stream.abort(Loss(Reason.FIN))
         else:
@@ -286,6 +286,7 @@ class Session:
         if self._ring is not None:
             self._ring.remove(index)
         self._life.lost(index)
+        self._let_go(index)
         self._attempt(index, "disconnect", loss)
 
     # -- the end ----------------------------------------------------------------------

@@ -6,17 +6,35 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.web.server import Site
 
 from l7mp.core.registry import Context, Protocol
-from l7mp.errors import LocalError, Loss, Reason, RemoteError
+from l7mp.errors import LocalError, Loss, Reason
 from l7mp.interfaces import IStream, Kind, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import REMOTE_WORDS, Spec
 from l7mp.streams.resource import ResourceStream, is_request, site_of
+from l7mp.streams.stream import Stream
 
 
 class L7mpControllerClusterSpec(Spec):
     """Answer requests to the REST API; only HTTP sessions have any."""
 
     tolerates = REMOTE_WORDS
+
+
+class Unwilling(Stream):
+    """Stands where a session that is no HTTP request asked for the controller."""
+
+    kind = Kind.BYTES
+
+    def write(self, data: bytes) -> None:
+        self._drop("refused")
+        self.end()
+
+    def end(self) -> None:
+        """There is nothing to answer."""
+        self.abort(Loss(Reason.REFUSED, "the controller takes HTTP requests"))
+
+    def abort(self, loss: Loss) -> None:
+        self._lose(loss)
 
 
 def connect(
@@ -29,7 +47,7 @@ def connect(
     if "controller" not in context.services:
         raise LocalError("this proxy was put together without a controller")
     if not is_request(metadata):
-        raise RemoteError(Loss(Reason.REFUSED, "the controller takes HTTP requests"))
+        return succeed(Unwilling())
     controller = context.services["controller"]
     site: Site = context.resources.get(("site",), lambda: site_of(controller))
     return succeed(ResourceStream(site, metadata))

@@ -21,7 +21,7 @@ class PrometheusClusterSpec(Spec):
 
 
 class Scrape(Stream):
-    """Ignores what is written, and answers once, when it may."""
+    """Answers once, as soon as something was asked, whatever it was."""
 
     kind = Kind.BYTES
     half_close = True
@@ -29,21 +29,30 @@ class Scrape(Stream):
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text.encode()
+        self._asked = False
 
     def write(self, data: bytes) -> None:
-        self._drop("ignored")
+        self.messages_out += 1
+        self.bytes_out += len(data)
+        self._ask()
+
+    def end(self) -> None:
+        """The request is complete."""
+        self._ask()
+
+    def _ask(self) -> None:
+        self._asked = True
+        if not self.is_held:
+            self._resume()
 
     def _resume(self) -> None:
-        text, self._text = self._text, b""
-        if text and self._sink is not None:
+        text, self._text = self._text, b"" if self._asked else self._text
+        if self._asked and text and self._sink is not None:
             headers = {"content-type": CONTENT_TYPE, "content-length": str(len(text))}
             self._sink.describe({"HTTP": {"status": 200, "headers": headers}})
             self._deliver(text)
             self._read_ended()
             self._lose(Loss(Reason.FIN))
-
-    def end(self) -> None:
-        """The request does not matter."""
 
     def abort(self, loss: Loss) -> None:
         self._lose(loss)
