@@ -30,7 +30,8 @@ from l7mp.streams.address import (
     wildcard,
 )
 from l7mp.streams.connected import LINGER, ConnectedFlow
-from l7mp.streams.datagram import Door, PeerFlow, SharedSocket
+from l7mp.streams.datagram import PeerFlow, SharedSocket
+from l7mp.streams.door import Door
 from l7mp.streams.endpoint import bind_error
 from l7mp.streams.udpsocket import loss_of, open_socket
 
@@ -199,7 +200,7 @@ async def _listen(
         accept(flow, metadata, f"{host_port(peer, port)}-{host_port(own, own_port)}")
 
     shared = _shared_socket(context, place)
-    door = shared.open(ready, allowed.admits, spec.idle_timeout, allowed.first)
+    door = Door(shared, ready, allowed.admits, spec.idle_timeout, allowed.first)
     return _Listening(shared, door, context.reactor)
 
 

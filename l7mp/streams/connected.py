@@ -66,10 +66,12 @@ class ConnectedFlow(DatagramReader, QueueingStream):
 
     def doRead(self) -> None:
         recv, arrived = self._sock.recv, self._arrived
-        for _ in range(BUDGET):
+        for count in range(BUDGET):
             try:
                 data = recv(SIZE)
             except BlockingIOError:
+                if not count:
+                    self._read_errors()  # what else would we have been called for?
                 break
             except OSError as error:
                 if not self._is_open:

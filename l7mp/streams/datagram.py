@@ -35,6 +35,9 @@ from l7mp.streams.udpsocket import (
 Key = tuple[Sockaddr, bytes]
 """A peer and, packed, our address that it asked; empty where there is but one."""
 
+Taker = Callable[[Key], "PeerFlow | None"]
+"""Makes or finds the flow for what belongs to no other, if it wants its peer."""
+
 _NO_SOURCE = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH})
 """Errors of speaking from an address that is ours no more, or a broadcast address."""
 
@@ -50,16 +53,14 @@ class PeerFlow(QueueingStream):
     received = QueueingStream._arrived  # noqa: SLF001  # ours, and one call less
     """The peer sent this."""
 
-    def __init__(self, shared: SharedSocket, door: Door, key: Key) -> None:
+    def __init__(
+        self, shared: SharedSocket, key: Key, idle_timeout: float, is_patient: bool
+    ) -> None:
+        """A patient flow does not mind that its peer is not there."""
         super().__init__()
-        self.idle_timeout = door.idle_timeout
-        self._shared, self._door, self.key = shared, door, key
+        self.idle_timeout, self.is_patient = idle_timeout, is_patient
+        self._shared, self.key = shared, key
         self._source = shared.source(key[1])
-
-    @property
-    def is_singleton(self) -> bool:
-        """Whether it was there before its peer."""
-        return self._door.peer is not None
 
     def five_tuple(self) -> tuple[str, int, str, int, int]:
         (host, port), (own, own_port) = self.key[0][:2], self._shared.own
@@ -102,8 +103,8 @@ class PeerFlow(QueueingStream):
         return left
 
     def refused(self) -> None:
-        """Nobody is there: the end of a flow, but not of one that waits for its peer."""
-        if self.is_singleton:
+        """Nobody is there."""
+        if self.is_patient:
             self._drop("refused")
         else:
             self._leave(Loss(Reason.REFUSED, "the peer's port is closed"))
@@ -121,60 +122,10 @@ class PeerFlow(QueueingStream):
         self._lose(loss)
 
 
-class Door:
-    """Where the new peers of one listener come in; made by ``SharedSocket.open``."""
-
-    def __init__(
-        self,
-        shared: SharedSocket,
-        accept: Callable[[PeerFlow], None],
-        admits: Callable[[Sockaddr], bool],
-        idle_timeout: float,
-        peer: Sockaddr | None,
-    ) -> None:
-        self.idle_timeout, self.peer = idle_timeout, peer
-        self._shared, self._accept, self._admits = shared, accept, admits
-        self._only: PeerFlow | None = None
-
-    def begin(self) -> None:
-        """Make the flow of a singleton, unless there is one with that peer."""
-        if self.peer is not None and self._lives() is None:
-            key = (self.peer, self._shared.route_to(self.peer))
-            if not self._shared.has(key):
-                self._new(key)
-
-    def take(self, key: Key) -> PeerFlow | None:
-        """The flow for what belongs to no other, None if it may not come in here."""
-        if not self._admits(key[0]):
-            return None
-        flow = self._lives()
-        if flow is None:
-            return self._new(key)
-        self._shared.move(flow, key)
-        return flow
-
-    def close(self) -> None:
-        """Let in nobody any more; who is inside stays."""
-        self._shared.close_door(self)
-
-    def _lives(self) -> PeerFlow | None:
-        """The flow of a singleton."""
-        flow = self._only
-        return flow if flow is not None and self._shared.knows(flow) else None
-
-    def _new(self, key: Key) -> PeerFlow:
-        flow = PeerFlow(self._shared, self, key)
-        if self.peer is not None:
-            self._only = flow
-        self._shared.add(flow)
-        self._accept(flow)
-        return flow
-
-
 @implementer(ICloseable)
 class SharedSocket(DatagramReader):
     """
-    A bound socket, the doors of the listeners that share it, and the flows.
+    A bound socket, those who take the peers that are new to it, and the flows.
 
     ``emptied`` is called when the last of them is gone; closing is left to it.
     """
@@ -195,35 +146,22 @@ class SharedSocket(DatagramReader):
         if self._is_everywhere:
             tell_asked(sock)
         self._emptied = emptied
-        self._doors: list[Door] = []
+        self._takers: list[Taker] = []
         self._flows: dict[Key, PeerFlow] = {}
         self._sources: dict[bytes, Ancillary] = {b"": []}
         self._reading: Key | None = None
         super().__init__(reactor, sock)
 
-    # -- doors --------------------------------------------------------------
+    # -- new peers ------------------------------------------------------------
 
-    def open(
-        self,
-        accept: Callable[[PeerFlow], None],
-        admits: Callable[[Sockaddr], bool],
-        idle_timeout: float,
-        peer: Sockaddr | None = None,
-    ) -> Door:
-        """
-        A door for those peers that it ``admits`` and no earlier one took.
+    def offer_to(self, take: Taker) -> None:
+        """Offer new peers to ``take``, too, when nobody before it wants them."""
+        self._takers.append(take)
 
-        With ``peer``, the door of a singleton: there is one flow at a time, whichever
-        of our addresses that peer asks.
-        """
-        door = Door(self, accept, admits, idle_timeout, peer)
-        self._doors.append(door)
-        return door
-
-    def close_door(self, door: Door) -> None:
-        """See ``Door.close``."""
-        if door in self._doors:
-            self._doors.remove(door)
+    def offer_no_more(self, take: Taker) -> None:
+        """``take`` wants nobody any more; twice is once."""
+        if take in self._takers:
+            self._takers.remove(take)
             self._tidy()
 
     def close(self) -> None:
@@ -257,7 +195,7 @@ class SharedSocket(DatagramReader):
             self._tidy()
 
     def _tidy(self) -> None:
-        if self._is_open and not self._flows and not self._doors:
+        if self._is_open and not self._flows and not self._takers:
             self._emptied()
 
     # -- our addresses ------------------------------------------------------
@@ -281,10 +219,12 @@ class SharedSocket(DatagramReader):
 
     def doRead(self) -> None:
         recvmsg, flows, asked = self._sock.recvmsg, self._flows, ASKED[self.family]
-        for _ in range(BUDGET):
+        for count in range(BUDGET):
             try:
                 data, info, _, peer = recvmsg(SIZE, PKTINFO_SPACE)
             except BlockingIOError:
+                if not count:
+                    self._read_errors()  # what else would we have been called for?
                 break
             except OSError:
                 if not self._is_open:
@@ -295,10 +235,12 @@ class SharedSocket(DatagramReader):
             flow = flows.get(key) or self._newcomer(key)
             if flow is not None:
                 flow.received(data)
+        else:
+            self._read_errors()  # which otherwise wait for a moment of silence
 
     def _newcomer(self, key: Key) -> PeerFlow | None:
-        for door in self._doors:
-            flow = door.take(key)
+        for take in self._takers:
+            flow = take(key)
             if flow is not None:
                 return flow
         return None
@@ -318,6 +260,6 @@ class SharedSocket(DatagramReader):
 
     def _dismissed(self, loss: Loss) -> None:
         self._let_go()
-        self._doors.clear()
+        self._takers.clear()
         for flow in list(self._flows.values()):
             flow.abort(loss)

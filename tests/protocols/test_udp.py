@@ -3,89 +3,30 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import pytest_twisted
 from pydantic import ValidationError
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
-from l7mp.core.registry import Context, Registry
 from l7mp.errors import LocalError, Loss, Reason, RemoteError
-from l7mp.interfaces import IListening, IStream, Metadata
+from l7mp.interfaces import IStream
 from l7mp.model.config import EndPoint
 from l7mp.model.explain import problems_of
-from l7mp.protocols.udp import UDPClusterSpec, UDPListenerSpec, protocol
-from l7mp.streams.connected import ConnectedFlow
-from l7mp.streams.datagram import PeerFlow
+from tests.protocols.udp_world import World, cluster, listener
 from tests.streams.loopback import (
     LARGEST,
     Collector,
     Peer,
-    echo,
     peers,
     turn,
     until,
     unused_port,
 )
 
-WORDS = Registry.of([protocol]).vocabulary()
 FIN = Loss(Reason.FIN)
-
-
-def listener(**spec: Any) -> UDPListenerSpec:
-    found = WORDS.listener({"protocol": "UDP", "port": 0, **spec})
-    assert isinstance(found, UDPListenerSpec)
-    return found
-
-
-def cluster(**spec: Any) -> UDPClusterSpec:
-    found = WORDS.cluster({"protocol": "UDP", **spec})
-    assert isinstance(found, UDPClusterSpec)
-    return found
-
-
-class World:
-    """A context, what was accepted in it, and what has to be undone."""
-
-    def __init__(self) -> None:
-        registry = Registry.of([protocol])
-        self.context = Context(reactor=reactor, registry=registry)
-        self.accepted: list[tuple[PeerFlow, Metadata, str]] = []
-        self.flows: list[ConnectedFlow] = []
-        self._listening: list[IListening] = []
-
-    async def listen(
-        self, accept: Callable[[Any], None] = echo, **spec: Any
-    ) -> tuple[IListening, int]:
-        """A listener, and its port."""
-
-        def note(stream: IStream, metadata: Metadata, words: str) -> None:
-            assert isinstance(stream, PeerFlow)
-            self.accepted.append((stream, metadata, words))
-            accept(stream)
-
-        listening = await self.context.listen(listener(**spec), note)
-        self._listening.append(listening)
-        return listening, listening.address()["port"]
-
-    async def connect(
-        self, address: str, endpoint_port: int | None = None, **spec: Any
-    ) -> ConnectedFlow:
-        endpoint = EndPoint("endpoint", address, endpoint_port)
-        flow = await self.context.connect(cluster(**spec), endpoint, {})
-        assert isinstance(flow, ConnectedFlow)
-        self.flows.append(flow)
-        return flow
-
-    def close(self) -> None:
-        for flow in self.flows:
-            flow.abort(FIN)
-        for listening in self._listening:
-            listening.stop()
-        self.context.resources.close()
 
 
 @pytest.fixture

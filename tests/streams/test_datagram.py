@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IKernelFlow, IStream, Kind
-from l7mp.streams.address import V4, V6, Sockaddr
-from l7mp.streams.datagram import Door, PeerFlow, SharedSocket
+from l7mp.streams.address import V4, V6
+from l7mp.streams.datagram import PeerFlow
 from l7mp.streams.queueing import MAX_MESSAGES
-from l7mp.streams.udpsocket import BUDGET, open_socket
+from l7mp.streams.udpsocket import BUDGET
+from tests.streams.house import Build, houses
 from tests.streams.loopback import (
     LARGEST,
     Collector,
@@ -24,64 +23,24 @@ from tests.streams.loopback import (
     Peer,
     echo,
     peers,
-    turn,
     until,
 )
 
 FIN = Loss(Reason.FIN)
 DELETED = Loss(Reason.DELETED)
-ENOUGH = 4 << 20
-
-Open = Callable[..., "House"]
-
-
-class House:
-    """A shared socket, and the flows that came in."""
-
-    def __init__(self, family: int, host: str) -> None:
-        sock = open_socket(family, (host, 0), buffer=ENOUGH)
-        self.emptied = 0
-        self.flows: list[PeerFlow] = []
-        self.shared = SharedSocket(reactor, sock, self._emptied)
-        self.port = self.shared.own[1]
-        self.at = (host, self.port)
-
-    def _emptied(self) -> None:
-        self.emptied += 1
-        self.shared.close()
-
-    def open(
-        self,
-        accept: Callable[[PeerFlow], None] | None = None,
-        admits: Callable[[Sockaddr], bool] = lambda _: True,
-        peer: Sockaddr | None = None,
-    ) -> Door:
-        def note(flow: PeerFlow) -> None:
-            self.flows.append(flow)
-            if accept is not None:
-                accept(flow)
-
-        return self.shared.open(note, admits, 60.0, peer)
 
 
 @pytest.fixture
-def house() -> Iterator[Open]:
-    made: list[House] = []
-
-    def house(family: int = V4, host: str = "127.0.0.1") -> House:
-        made.append(House(family, host))
-        return made[-1]
-
-    yield house
-    for one in made:
-        one.shared.close()
+def house() -> Iterator[Build]:
+    with houses() as build:
+        yield build
 
 
 # -- flows -----------------------------------------------------------------------
 
 
 @pytest_twisted.ensureDeferred
-async def test_every_peer_has_a_flow(house: Open) -> None:
+async def test_every_peer_has_a_flow(house: Build) -> None:
     """Peers are told apart, and each gets its own answers."""
     here = house()
     here.open(echo)
@@ -100,7 +59,7 @@ async def test_every_peer_has_a_flow(house: Open) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_burst_is_one_flow_complete_and_in_order(house: Open) -> None:
+async def test_a_burst_is_one_flow_complete_and_in_order(house: Build) -> None:
     """A newborn flow is held, and loses nothing of what follows its first datagram."""
     here = house()
     held: list[bool] = []
@@ -116,7 +75,7 @@ async def test_a_burst_is_one_flow_complete_and_in_order(house: Open) -> None:
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("data", [b"", b"x", LARGEST], ids=len)
-async def test_boundaries_survive(house: Open, data: bytes) -> None:
+async def test_boundaries_survive(house: Build, data: bytes) -> None:
     """Datagrams of every size, nothing included, arrive whole, both ways."""
     here = house()
     here.open(echo)
@@ -136,7 +95,7 @@ async def test_boundaries_survive(house: Open, data: bytes) -> None:
     ],
 )
 async def test_answers_come_from_the_address_asked(
-    house: Open, family: int, everywhere: str, asked: list[str]
+    house: Build, family: int, everywhere: str, asked: list[str]
 ) -> None:
     """On a wildcard, each address that is asked answers for itself, in its own flow."""
     here = house(family, everywhere)
@@ -150,7 +109,7 @@ async def test_answers_come_from_the_address_asked(
 
 
 @pytest_twisted.ensureDeferred
-async def test_flows_are_told_apart_by_the_address_asked(house: Open) -> None:
+async def test_flows_are_told_apart_by_the_address_asked(house: Build) -> None:
     """One peer that asks two of our addresses has two flows: five-tuples differ."""
     here = house(V6, "::")
     here.open(echo)
@@ -162,7 +121,7 @@ async def test_flows_are_told_apart_by_the_address_asked(house: Open) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_broadcast_is_answered_from_an_own_address(house: Open) -> None:
+async def test_a_broadcast_is_answered_from_an_own_address(house: Build) -> None:
     """Nobody can speak from a broadcast address: the kernel chooses another."""
     here = house(V4, "0.0.0.0")
     here.open(echo)
@@ -175,7 +134,7 @@ async def test_a_broadcast_is_answered_from_an_own_address(house: Open) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_thousand_flows(house: Open) -> None:
+async def test_a_thousand_flows(house: Build) -> None:
     """A thousand peers at once are a thousand flows on one socket."""
     here = house()
     here.open(echo)
@@ -193,7 +152,7 @@ async def test_a_thousand_flows(house: Open) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_stalled_flow_delays_nobody(house: Open) -> None:
+async def test_a_stalled_flow_delays_nobody(house: Build) -> None:
     """What one flow does not take is bounded and counted, and the others flow."""
     here = house()
     here.open(lambda flow: echo(flow) if len(here.flows) > 1 else None)
@@ -212,7 +171,7 @@ async def test_a_stalled_flow_delays_nobody(house: Open) -> None:
     assert stalled.drops == {"overflow": 101}
 
 
-def test_a_turn_has_a_budget(house: Open) -> None:
+def test_a_turn_has_a_budget(house: Build) -> None:
     """However much there is to read, other sockets get their turn in between."""
     here = house()
     here.open()
@@ -223,7 +182,7 @@ def test_a_turn_has_a_budget(house: Open) -> None:
         assert here.flows[0].queued == BUDGET
 
 
-def test_it_says_what_it_is(house: Open) -> None:
+def test_it_says_what_it_is(house: Build) -> None:
     """A peer's flow is a stream of datagrams that the kernel could forward."""
     here = house()
     here.open()
@@ -235,7 +194,7 @@ def test_it_says_what_it_is(house: Open) -> None:
     assert IKernelFlow.providedBy(flow)
     assert (flow.kind, flow.half_close) == (Kind.DATAGRAMS, False)
     assert flow.idle_timeout == 60.0
-    assert not flow.is_singleton
+    assert not flow.is_patient
 
 
 # -- their end -------------------------------------------------------------------
@@ -243,7 +202,7 @@ def test_it_says_what_it_is(house: Open) -> None:
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("how", ["close", "abort", "end"])
-async def test_a_peer_whose_flow_is_gone_begins_anew(house: Open, how: str) -> None:
+async def test_a_peer_whose_flow_is_gone_begins_anew(house: Build, how: str) -> None:
     """The next datagram of a peer whose flow was lost or refused makes a new one."""
     here = house()
 
@@ -265,7 +224,7 @@ async def test_a_peer_whose_flow_is_gone_begins_anew(house: Open, how: str) -> N
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_came_before_the_end_is_delivered(house: Open) -> None:
+async def test_what_came_before_the_end_is_delivered(house: Build) -> None:
     """An orderly end is told after what waits was delivered; an abort drops it."""
     here = house()
     here.open()
@@ -288,7 +247,7 @@ async def test_what_came_before_the_end_is_delivered(house: Open) -> None:
     [(V4, "127.0.0.1", "127.0.0.1"), (V6, "::", "127.0.0.1"), (V6, "::", "::1")],
 )
 async def test_a_peer_that_is_gone_is_noticed(
-    house: Open, family: int, host: str, to: str
+    house: Build, family: int, host: str, to: str
 ) -> None:
     """ICMP "port unreachable" ends the flow of that peer, and no other."""
     here = house(family, host)
@@ -309,7 +268,7 @@ async def test_a_peer_that_is_gone_is_noticed(
         assert (stayed.loss, stayed.drops) == (None, {})
 
 
-def test_an_error_does_not_stop_a_burst(house: Open) -> None:
+def test_an_error_does_not_stop_a_burst(house: Build) -> None:
     """What waits behind the error of one peer is read in the same turn."""
     here = house()
     here.open()
@@ -330,7 +289,27 @@ def test_an_error_does_not_stop_a_burst(house: Open) -> None:
         leaver.close()
 
 
-def test_the_socket_may_go_in_the_middle_of_a_burst(house: Open) -> None:
+@pytest.mark.parametrize("waiting", [0, BUDGET])
+def test_errors_are_read_in_silence_and_in_a_flood(house: Build, waiting: int) -> None:
+    """A refusal is noticed when there is nothing else to read, and when there is much."""
+    here = house()
+    here.open()
+    with peers(2) as (leaver, stayer):
+        for peer in (leaver, stayer):
+            peer.send(b"one", here.at)
+        here.shared.doRead()
+        leaver.close()
+        lost = Collector(here.flows[0]).lost
+        here.flows[0].write(b"anybody?")
+        here.flows[1].write(b"this call is told, and passes it over")
+        for _ in range(waiting):
+            stayer.send(b"two", here.at)
+        here.shared.doRead()
+        assert str(lost.result).startswith("refused")
+        assert here.flows[1].queued == 1 + waiting
+
+
+def test_the_socket_may_go_in_the_middle_of_a_burst(house: Build) -> None:
     """A flow that takes the socket along when it ends is the last to be read."""
     here = house()
 
@@ -348,7 +327,7 @@ def test_the_socket_may_go_in_the_middle_of_a_burst(house: Open) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_listener_that_fails_costs_only_that_flow(
-    house: Open, logged_failures: list[Failure]
+    house: Build, logged_failures: list[Failure]
 ) -> None:
     """An exception of who accepts a flow ends that flow; the next peer is let in."""
     here = house()
@@ -367,7 +346,7 @@ async def test_a_listener_that_fails_costs_only_that_flow(
     logged_failures.clear()  # the reactor has logged it
 
 
-def test_too_big_is_counted_not_cut(house: Open) -> None:
+def test_too_big_is_counted_not_cut(house: Build) -> None:
     """What no datagram can hold is dropped and counted, and the flow lives on."""
     here = house()
     here.open()
@@ -382,7 +361,7 @@ def test_too_big_is_counted_not_cut(house: Open) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_exception_costs_only_its_flow(
-    house: Open, logged_failures: list[Failure]
+    house: Build, logged_failures: list[Failure]
 ) -> None:
     """A sink that fails ends the flow that delivers to it; the socket goes on."""
     here = house()
@@ -400,69 +379,8 @@ async def test_an_exception_costs_only_its_flow(
     logged_failures.clear()  # the reactor has logged it
 
 
-# -- doors -----------------------------------------------------------------------
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_first_door_that_admits_takes_the_peer(house: Open) -> None:
-    """A new peer is offered to the doors in the order in which they were opened."""
-    here = house()
-    came: list[tuple[str, int]] = []
-    with peers(3) as (one, two, three):
-        here.open(
-            lambda flow: came.append(("first", flow.five_tuple()[1])),
-            admits=lambda peer: peer[1] in (one.port, two.port),
-        )
-        here.open(
-            lambda flow: came.append(("second", flow.five_tuple()[1])),
-            admits=lambda peer: peer[1] != three.port,
-        )
-        for peer in (one, two, three):
-            peer.send(b"x", here.at)
-        with peers() as (four,):
-            four.send(b"x", here.at)
-            await until(lambda: len(came) == 3)
-            await turn(2)
-            assert came == [
-                ("first", one.port),
-                ("first", two.port),
-                ("second", four.port),
-            ]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_closed_door_lets_nobody_in_and_nobody_out(house: Open) -> None:
-    """Closing a door stops new peers; the flows go on until the last one ends."""
-    here = house()
-    door = here.open(echo)
-    with peers(2) as (old, new):
-        old.send(b"one", here.at)
-        assert (await old.receive())[0] == b"one"
-        door.close()
-        door.close()
-        new.send(b"new", here.at)
-        old.send(b"two", here.at)
-        assert (await old.receive())[0] == b"two"
-        assert await new.hears_nothing()
-    assert (len(here.flows), here.emptied) == (1, 0)
-    here.flows[0].end()
-    assert here.emptied == 1
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        here.shared._sock.getsockname()
-
-
-def test_without_flows_the_last_door_empties_the_socket(house: Open) -> None:
-    """The socket is given back with the last door when nobody is inside."""
-    here = house()
-    one, two = here.open(), here.open()
-    one.close()
-    assert here.emptied == 0
-    two.close()
-    assert here.emptied == 1
-
-
 @pytest.mark.parametrize("how", ["close", "reactor"])
-def test_closing_the_socket_ends_everybody(house: Open, how: str) -> None:
+def test_closing_the_socket_ends_everybody(house: Build, how: str) -> None:
     """When the socket is taken away, all flows end with the proxy."""
     here = house()
     here.open()
@@ -479,89 +397,3 @@ def test_closing_the_socket_ends_everybody(house: Open, how: str) -> None:
     assert reasons == [Reason.SHUTDOWN, Reason.SHUTDOWN]
     assert here.emptied == 0
     here.flows[0].write(b"late")
-
-
-# -- singletons ------------------------------------------------------------------
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_singleton_is_there_before_its_peer(house: Open) -> None:
-    """The flow of a singleton exists without a datagram, and can speak first."""
-    here = house(V6, "::")
-    with peers(2) as (peer, stranger):
-        mapped = ("::ffff:127.0.0.1", peer.port, 0, 0)
-        door = here.open(admits=lambda who: who == mapped, peer=mapped)
-        door.begin()
-        door.begin()
-        (flow,) = here.flows
-        assert flow.five_tuple() == (*peer.address, "127.0.0.1", here.port, 17)
-        assert flow.is_singleton
-        flow.write(b"hello")
-        assert await peer.receive() == (b"hello", ("127.0.0.1", here.port))
-        got = Collector(flow).got
-        stranger.send(b"spam", ("127.0.0.1", here.port))
-        peer.send(b"one", ("127.0.0.1", here.port))
-        peer.send(b"two", ("127.0.0.7", here.port))
-        await until(lambda: len(got) == 2)
-        flow.write(b"three")
-        assert await peer.receive() == (b"three", ("127.0.0.7", here.port))
-    assert got == [b"one", b"two"]
-    assert len(here.flows) == 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_singleton_waits_for_an_absent_peer(house: Open) -> None:
-    """Speaking to a peer that is not there costs datagrams, not the flow."""
-    here = house()
-    with peers() as (peer,):
-        pass
-    door = here.open(echo, admits=lambda who: who == peer.address, peer=peer.address)
-    door.begin()
-    (flow,) = here.flows
-    flow.write(b"anybody?")
-    await until(lambda: flow.drops == {"refused": 1})
-    back = Peer(port=peer.port)
-    back.send(b"back", here.at)
-    assert (await back.receive())[0] == b"back"
-    back.close()
-    assert len(here.flows) == 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_singleton_begins_again_with_its_peer(house: Open) -> None:
-    """After the flow of a singleton has ended, its peer's next datagram makes one."""
-    here = house()
-    with peers() as (peer,):
-        door = here.open(
-            echo, admits=lambda who: who == peer.address, peer=peer.address
-        )
-        door.begin()
-        here.flows[0].close(DELETED)
-        peer.send(b"again", here.at)
-        assert (await peer.receive())[0] == b"again"
-    assert len(here.flows) == 2
-
-
-def test_a_singleton_takes_no_peer_from_another_door(house: Open) -> None:
-    """A peer that has a flow keeps it when a singleton for that peer begins."""
-    here = house()
-    here.open()
-    with peers() as (peer,):
-        peer.send(b"x", here.at)
-        here.shared.doRead()
-        here.open(admits=lambda _: True, peer=peer.address).begin()
-        peer.send(b"y", here.at)
-        here.shared.doRead()
-    assert [flow.queued for flow in here.flows] == [2]
-
-
-def test_a_singleton_without_a_route_waits(house: Open) -> None:
-    """A peer to which there is no way yet may come all the same."""
-    here = house(V4, "0.0.0.0")
-    nowhere = ("255.255.255.255", 9)
-    door = here.open(admits=lambda who: who == nowhere, peer=nowhere)
-    door.begin()
-    (flow,) = here.flows
-    assert flow.five_tuple() == (*nowhere, "0.0.0.0", here.port, socket.IPPROTO_UDP)
-    flow.write(b"x")
-    assert flow.drops == {"unreachable": 1}

@@ -184,7 +184,11 @@ class Reader(DatagramReader):
         super().__init__(reactor, sock)
 
     def doRead(self) -> None:
-        data = self._sock.recv(BUFFER)
+        try:
+            data = self._sock.recv(BUFFER)
+        except OSError:
+            self._read_errors()
+            return
         self.got.append(data)
         if data == b"bad":
             raise ZeroDivisionError("on purpose")
