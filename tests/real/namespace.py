@@ -80,6 +80,8 @@ class Network:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
         self._keeper.communicate()
 
 
