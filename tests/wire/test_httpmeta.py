@@ -48,7 +48,7 @@ def with_headers(headers: Any) -> dict[str, Any]:
 
 def test_a_request() -> None:
     """A request is its version, its method, its URL and its headers in lower case."""
-    headers = [(b"Host", b"a"), ("X-Y", " 1 ")]
+    headers: list[tuple[bytes | str, bytes | str]] = [(b"Host", b"a"), ("X-Y", " 1 ")]
     assert request_metadata("GET", "/x?y=1", "HTTP/1.1", headers) == {
         "version": "1.1",
         "method": "GET",
