@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,7 @@ REQUEST = {
 }
 
 
-def head(line: str, headers: dict[str, str | None]) -> bytes:
+def head(line: str, headers: Mapping[str, str | None]) -> bytes:
     """A request or a response; headers that are None are left out."""
     lines = [f"{name}: {value}" for name, value in headers.items() if value is not None]
     return "\r\n".join([line, *lines, "", ""]).encode("latin-1")
