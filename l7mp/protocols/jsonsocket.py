@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from pydantic import AliasChoices, Field
-from twisted.internet.defer import CancelledError, Deferred
+from pydantic import AliasChoices, ConfigDict, Field
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 
 from l7mp.core.registry import Accept, Context, Protocol
 from l7mp.errors import Loss, Reason, RemoteError
@@ -17,7 +18,9 @@ from l7mp.model.config import EndPoint
 from l7mp.model.spec import REMOTE_WORDS, ClusterSpec, ListenerSpec, Spec
 from l7mp.streams.handshake import Continued, read_header
 from l7mp.wire.jsonsocket import (
+    BAD_REQUEST,
     Accepted,
+    HeaderSplitter,
     Rejected,
     Rule,
     build_header,
@@ -30,13 +33,15 @@ from l7mp.wire.jsonsocket import (
 HANDSHAKE = 10.0
 """Seconds that a client has to send its header."""
 
+REQUEST_TIMEOUT = 408
+
 _BOTH = AliasChoices("transport", "transport_spec")
 
 
 class HeaderPath(Declared):
     """Copies metadata of the session into the header."""
 
-    model_config = {"populate_by_name": True}
+    model_config = ConfigDict(populate_by_name=True)
 
     from_: str = Field(alias="from")
     """JSON path of what to copy from the metadata; left out if missing."""
@@ -91,7 +96,30 @@ class JSONSocketClusterSpec(Spec):
     """How the header is made, in order."""
 
 
-class _Server(Continued):  # type: ignore[misc]
+Verdict = Accepted | Rejected
+
+
+def _judge(
+    decode: Callable[[bytes], Verdict | None], kind: Kind
+) -> Callable[[bytes], Verdict | None]:
+    """Judges headers that are one message, or come in pieces with data behind."""
+    if kind is Kind.DATAGRAMS:
+        return decode
+    splitter = HeaderSplitter()
+
+    def judge(piece: bytes) -> Verdict | None:
+        parted = splitter.feed(piece)
+        if parted is None:
+            return None
+        verdict = decode(parted[0])
+        if isinstance(verdict, Accepted):
+            return replace(verdict, rest=parted[1])
+        return verdict
+
+    return judge
+
+
+class _Server(Continued):
     """A client whose header was good; it is answered when the session is connected."""
 
     _answered = False
@@ -110,8 +138,10 @@ class _Server(Continued):  # type: ignore[misc]
         self.inner.close(loss)
 
     def abort(self, loss: Loss) -> None:
-        self._answer(loss.status, str(loss))
-        self.inner.abort(loss)
+        if self._answered:
+            self.inner.abort(loss)
+        else:  # nothing is under way but the answer, which is still owed
+            self.close(loss)
 
 
 def listen(
@@ -120,13 +150,15 @@ def listen(
     """Listen on the transport, and shake hands with whoever comes."""
 
     async def shake(stream: IStream, metadata: Metadata) -> None:
-        judge = partial(decode_request, whole=stream.kind is Kind.DATAGRAMS)
-        reading = read_header(stream, judge)
+        reading = read_header(stream, _judge(decode_request, stream.kind))
+        reading.addTimeout(HANDSHAKE, context.reactor)
+        verdict: Verdict
         try:
-            verdict = await reading.addTimeout(HANDSHAKE, context.reactor)
-        except Exception:
-            stream.abort(Loss(Reason.TIMEOUT, "no JSONSocket header came"))
-            return
+            verdict = await reading
+        except RemoteError as error:
+            verdict = Rejected(BAD_REQUEST, str(error))
+        except TimeoutError:
+            verdict = Rejected(REQUEST_TIMEOUT, f"no header came in {HANDSHAKE:g} s")
         if isinstance(verdict, Rejected):
             stream.write(encode_response(verdict.status, verdict.message))
             stream.close(Loss(Reason.PROTOCOL, verdict.message))
@@ -142,7 +174,10 @@ def listen(
 
 
 def connect(
-    context: Context, spec: JSONSocketClusterSpec, endpoint: EndPoint, metadata: Metadata
+    context: Context,
+    spec: JSONSocketClusterSpec,
+    endpoint: EndPoint,
+    metadata: Metadata,
 ) -> Deferred[IStream]:
     """Connect the transport, and shake hands."""
 
@@ -162,8 +197,7 @@ async def _shake(
 ) -> IStream:
     rules = (step for rule in spec.header for step in rule.steps())
     stream.write(encode_request(build_header(metadata, rules)))
-    judge = partial(decode_response, whole=stream.kind is Kind.DATAGRAMS)
-    verdict: Accepted | Rejected = await read_header(stream, judge)
+    verdict: Verdict = await read_header(stream, _judge(decode_response, stream.kind))
     if isinstance(verdict, Rejected):
         what = f"JSONSocket status {verdict.status}: {json.dumps(verdict.message)}"
         raise RemoteError(Loss(Reason.REFUSED, what))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import IO, Literal
 
 from twisted.internet.defer import Deferred, succeed
@@ -45,9 +46,10 @@ class _File:
         self._file.flush()
 
     def close(self) -> None:
-        """Close what is ours to close."""
+        """Close what is ours to close; what a full disk did not take is lost."""
         if self._own:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
 
 
 class _Log:

@@ -9,6 +9,7 @@ from pydantic import Field
 from twisted.internet.defer import Deferred, succeed
 
 from l7mp.core.registry import Context, Protocol
+from l7mp.errors import LocalError
 from l7mp.interfaces import IStream, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import REMOTE_WORDS, Spec
@@ -22,9 +23,9 @@ class MetricClusterSpec(Spec):
 
     tolerates = REMOTE_WORDS
 
-    byteCounterName: MetricName = "session_byte_counter_total"  # noqa: N815  # the original's
+    byteCounterName: MetricName = "session_byte_counter_total"  # the original's
     """The metric that counts bytes."""
-    packetCounterName: MetricName = "session_packet_counter_total"  # noqa: N815
+    packetCounterName: MetricName = "session_packet_counter_total"
     """The metric that counts messages."""
 
 
@@ -45,6 +46,8 @@ def connect(
     context: Context, spec: MetricClusterSpec, endpoint: EndPoint, metadata: Metadata
 ) -> Deferred[IStream]:
     """A counter of one session's data, added to the cluster's."""
+    if "metrics" not in context.services:
+        raise LocalError("this proxy was put together without metrics")
     name = context.owner[1]
     metrics = context.services["metrics"]
     meter = metrics.meter(name, spec.byteCounterName, spec.packetCounterName)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.internet.stdio import StandardIO
@@ -27,19 +28,24 @@ class StdioClusterSpec(Spec):
     tolerates = REMOTE_WORDS
 
 
+@implementer(IHalfCloseableProtocol)
 class _Console(TwistedProtocol):
     """Standard input, which all sessions share: each line goes to all of them."""
 
     def __init__(self) -> None:
         self.readers: list[StdioStream] = []
         self.ended = False
+        """Whether output has to find its own way."""
 
     def dataReceived(self, data: bytes) -> None:
         for reader in list(self.readers):
             reader.typed(data)
 
     def readConnectionLost(self) -> None:
-        self.connectionLost()
+        """Nobody types any more; what the sessions say is still shown."""
+
+    def writeConnectionLost(self) -> None:
+        """Nobody looks any more; what is typed still counts."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.ended = True
@@ -51,22 +57,26 @@ class _Terminal:
 
     def __init__(self, context: Context) -> None:
         self.console = _Console()
-        self._io: StandardIO | None = None
+        self._io: Any = None
         try:
             self._io = StandardIO(self.console, reactor=context.reactor)
         except (OSError, ValueError):  # no standard input: output alone will do
             self.console.ended = True
 
     def write(self, data: bytes) -> None:
-        """To standard output, at once."""
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        """To standard output, which need not be ready for it; a broken one is none."""
+        if not self.console.ended:
+            self._io.write(data)  # the descriptor does not block: somebody has to wait
+        else:
+            with suppress(OSError):
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
 
     def close(self) -> None:
-        """Stop reading; the process's own descriptors stay open."""
+        """Stop reading, flush; the process's own descriptors stay open."""
         if self._io is not None:
-            IPushProducer(self._io).pauseProducing()
-            self._io.connectionLost(Failure(ConnectionDone()))
+            self._io.pauseProducing()
+            self._io.loseConnection()
 
 
 class StdioStream(Stream):
@@ -94,11 +104,15 @@ class StdioStream(Stream):
 
     def end(self) -> None:
         """The terminal goes on, but this session has nothing to wait for."""
+        self._leave()
         self._read_ended()
 
-    def abort(self, loss: Loss) -> None:
+    def _leave(self) -> None:
         if self in self._terminal.console.readers:
             self._terminal.console.readers.remove(self)
+
+    def abort(self, loss: Loss) -> None:
+        self._leave()
         self._lose(loss)
 
 

@@ -49,7 +49,7 @@ class _Listening:
     def stop(self) -> Deferred[None]:
         # Twisted removes a file at that path even when it is no longer ours.
         if not self._is_ours():
-            self._port._preexistingSocket = True
+            self._port._preexistingSocket = True  # noqa: SLF001
         return cast("Deferred[None]", maybeDeferred(self._port.stopListening))
 
     def _is_ours(self) -> bool:

@@ -31,7 +31,7 @@ BACKLOG = 1024
 
 def factory_of(build: Callable[[], Protocol]) -> Factory:
     """A quiet factory of what ``build`` makes."""
-    factory = Factory.forProtocol(build)  # type: ignore[arg-type]
+    factory = cast(Factory, Factory.forProtocol(cast(Any, build)))
     factory.noisy = False
     return factory
 
@@ -135,17 +135,20 @@ def tcp_metadata(transport: Any) -> tuple[Metadata, str]:
         "IP": {"src_addr": source, "dst_addr": destination},
         "TCP": {"src_port": peer.port, "dst_port": own.port},
     }
-    return metadata, f"{host_port(source, peer.port)}-{host_port(destination, own.port)}"
+    return (
+        metadata,
+        f"{host_port(source, peer.port)}-{host_port(destination, own.port)}",
+    )
 
 
 def unix_socket_in_use(path: str) -> bool:
-    """Whether somebody listens at a socket file."""
+    """Whether somebody may still listen at a socket file, of whatever type."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
-        except BlockingIOError:
-            return True
-        except OSError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return False
+        except OSError:  # its queue is full, it is no stream, it is not for us
+            return True
     return True

@@ -23,12 +23,10 @@ class _Reader(Stream):
     ) -> None:
         super().__init__()
         self._stream, self._judge, self._got = stream, judge, got
-        self._data = b""
 
     def write(self, data: bytes) -> None:
         """Data came: enough, or not yet."""
-        self._data += data
-        verdict = self._judge(self._data)
+        verdict = self._judge(data)
         if verdict is not None and not self._got.called:
             self._stream.hold(SINK)
             self._got.callback(verdict)
@@ -45,7 +43,7 @@ class _Reader(Stream):
 
 def read_header(stream: IStream, judge: Callable[[bytes], T | None]) -> Deferred[T]:
     """
-    What ``judge`` makes of the first data, asked again with more while it says None.
+    What ``judge`` makes of the first data, given piece by piece while it says None.
 
     The stream is held again afterwards.  Fails with ``RemoteError`` if it ends before;
     cancelling leaves it held.
@@ -76,6 +74,7 @@ class Continued(proxyForInterface(IStream, "inner")):  # type: ignore[misc]
     def __init__(self, inner: IStream, rest: bytes = b"") -> None:
         super().__init__(inner)
         self._rest = rest
+        self._reasons: set[object] = {SINK}
         self._sink: IStream | None = None
 
     def deliver_to(
@@ -84,9 +83,14 @@ class Continued(proxyForInterface(IStream, "inner")):  # type: ignore[misc]
         self._sink = sink
         self.inner.deliver_to(sink, ended)
 
+    def hold(self, reason: object) -> None:
+        self._reasons.add(reason)
+        self.inner.hold(reason)
+
     def release(self, reason: object) -> None:
+        self._reasons.discard(reason)
         rest, sink = self._rest, self._sink
-        if rest and reason is SINK and sink is not None:
+        if rest and not self._reasons and sink is not None:
             self._rest = b""
             sink.write(rest)
         self.inner.release(reason)

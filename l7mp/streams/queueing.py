@@ -77,7 +77,7 @@ class QueueingStream(Stream):
             super()._read_ended()
         if self._late_loss is not None:
             super()._lose(self._late_loss)
-        elif not self.read_ended:
+        elif not self.read_ended and self.loss is None:
             self._resume_reading()
 
     def _resume_reading(self) -> None:

@@ -63,7 +63,9 @@ class ResourceStream(Stream):
     def end(self) -> None:
         """The request is complete: answer it."""
         if self._request is None and self.loss is None:
-            self._request = Request(_Channel(self, self._metadata, self.site), queued=False)
+            self._request = Request(
+                _Channel(self, self._metadata, self.site), queued=False
+            )
             if self.bytes_out > MAX_BODY:
                 self._too_large()
             else:

@@ -141,6 +141,5 @@ class Stream:
         """Report the loss, once; the first reason counts."""
         if self.loss is None:
             self.loss = loss
-            waiting, self._waiting = self._waiting, []
-            for lost in waiting:
-                lost.callback(loss)
+            while self._waiting:  # one callback may cancel another
+                self._waiting.pop(0).callback(loss)

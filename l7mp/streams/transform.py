@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.interfaces import IProducer, IPushProducer
 
-from l7mp.errors import Loss, Reason
+from l7mp.errors import Loss
 from l7mp.interfaces import Metadata
 from l7mp.streams.queueing import QueueingStream
 from l7mp.wire.transform import Transform
@@ -21,6 +21,7 @@ class TransformStream(QueueingStream):
     def __init__(self, transform: Transform) -> None:
         super().__init__()
         self._transform = transform
+        self._counts_drops = hasattr(transform, "dropped")
         self._producer: IPushProducer | None = None
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
@@ -40,6 +41,9 @@ class TransformStream(QueueingStream):
             self._producer.resumeProducing()
 
     def write(self, data: bytes) -> None:
+        if self.loss is not None:
+            self._drop("closed")
+            return
         self.messages_out += 1
         self.bytes_out += len(data)
         self._hand_on(self._transform.feed(data))
@@ -47,6 +51,14 @@ class TransformStream(QueueingStream):
     def _hand_on(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
             self._arrived(piece)
+        if self._counts_drops:
+            self._count_drops()
+
+    def _count_drops(self) -> None:
+        """What the transform could make nothing of is shown with our own drops."""
+        dropped: int = cast(Any, self._transform).dropped
+        if dropped:
+            self.drops["transform"] = dropped
 
     def describe(self, facts: Metadata) -> None:
         if self._sink is not None:
@@ -62,7 +74,18 @@ class TransformStream(QueueingStream):
         self._lose(loss)
 
     def close(self, loss: Loss) -> None:
-        if not self._queue or self._sink is None:
-            self.abort(loss)
-        else:
-            self._lose(Loss(Reason.FIN))
+        """
+        Hand on everything that waits, held or not.
+
+        A sink that closes too will never again ask for more, and it can write what it
+        is given before it goes.
+        """
+        if self.loss is not None:
+            return
+        if not self.read_ended:
+            self._hand_on(self._transform.end())
+        if self._sink is not None and self._sink.loss is None:
+            while self._queue:
+                self._deliver(self._queue.popleft())
+        self._discard_queue("closed")
+        self._lose(loss)

@@ -51,7 +51,7 @@ class TransportStream(Stream):
         super().__init__()
         self.transport = transport
         self._clock = clock
-        self._write_ended = False
+        self._write_ended = self._flushed = False
         self._closing: Loss | None = None
         self._timer: IDelayedCall | None = None
         transport.pauseProducing()
@@ -99,6 +99,8 @@ class TransportStream(Stream):
         if self._write_ended:
             return
         self._write_ended = True
+        # Twisted ends no connection whose paused producer might have more to say.
+        self.unregisterProducer()
         if self.read_ended:
             self.transport.loseConnection()
         else:
@@ -108,14 +110,16 @@ class TransportStream(Stream):
         if self._closing is not None or self.loss is not None:
             return
         self._closing = loss
-        self.unregisterProducer()
         self._set_timer(FLUSH, self.transport.abortConnection)
         if not self.read_ended:
             self.transport.resumeProducing()
         self.end()
+        if self._flushed:
+            self.flushed()
 
     def flushed(self) -> None:
         """Everything written has left, and so has our end."""
+        self._flushed = True
         if self._closing is not None and not self.read_ended:
             self._set_timer(LINGER, self.transport.loseConnection)
 
@@ -128,7 +132,8 @@ class TransportStream(Stream):
         # Twisted has no public word for what a lost connection did not send.
         transport = cast(Any, self.transport)
         left = bytes(transport.dataBuffer[transport.offset :])
-        return [piece for piece in (left, *transport._tempDataBuffer) if piece]
+        pieces = (left, *transport._tempDataBuffer)  # noqa: SLF001
+        return [piece for piece in pieces if piece]
 
     # -- the end --------------------------------------------------------------
 
