@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred, execute
 
 from l7mp.core.registry import Accept, Context, Protocol
-from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IListening, Kind
 from l7mp.model.spec import Spec
 from l7mp.model.types import Address, Port
-from l7mp.streams.endpoint import factory_of, listen_tcp, tcp_metadata
-from l7mp.streams.http import Exchange, HTTPConnection
+from l7mp.streams.endpoint import tcp_metadata
+from l7mp.streams.http import Exchange
+from l7mp.streams.httpserver import listen_http
 
 
 class HTTPListenerSpec(Spec):
@@ -26,7 +28,7 @@ class HTTPListenerSpec(Spec):
     address: Address | None = None
     """The local address to listen on; all, of IPv4 and IPv6, if missing."""
     path: str | None = None
-    """The only path to serve; all if missing."""
+    """The only path to serve, whatever the query; all if missing."""
 
 
 def listen(
@@ -34,17 +36,15 @@ def listen(
 ) -> Deferred[IListening]:
     """Bind the port."""
 
-    def ready(exchange: Exchange) -> None:
-        metadata, words = tcp_metadata(exchange.transport)
-        about = exchange.metadata()
-        path = about["url"]["path"].partition("?")[0]
+    def ready(exchange: Exchange, transport: Any) -> None:
+        path = exchange.request["url"]["path"].partition("?")[0]
         if spec.path is not None and path != spec.path:
-            exchange.close(Loss(Reason.NO_ROUTE, f"nothing is served at {path}"))
-        else:
-            accept(exchange, {**metadata, "HTTP": about}, words)
+            exchange.refuse(404, f"nothing is served at {path}")
+            return
+        metadata, words = tcp_metadata(transport)
+        accept(exchange, {**metadata, "HTTP": exchange.request}, words)
 
-    factory = factory_of(lambda: HTTPConnection(context.reactor, ready))
-    return execute(listen_tcp, context.reactor, spec.port, spec.address, factory)
+    return execute(listen_http, context.reactor, spec.port, spec.address, ready)
 
 
 protocol = Protocol(

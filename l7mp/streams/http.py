@@ -1,9 +1,10 @@
 """
-HTTP/1.1 connections (RFC 9112) as exchanges: one stream for every request.
+An HTTP request and its response as one stream, whatever version carries them.
 
-The request's body is what the stream reads, the response's body what is written to
-it.  Both may flow at once; when the response is complete the exchange is over, whether
-the request is or not, and the stream is lost.
+The body of the request is what the stream reads, the body of the response what is
+written to it, and both may flow at once.  The stream lives until the response has left
+or was given up: what the client still sends of its request after that has no reader
+and is dropped, so ``end()`` ends the stream in both directions.
 """
 
 from __future__ import annotations
@@ -11,386 +12,311 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
-import h11
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHalfCloseableProtocol,
-    IProducer,
-)
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IProducer
 from twisted.web.http import datetimeToString
-from zope.interface import implementer
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import Kind, Metadata
 from l7mp.streams.stream import Stream
-from l7mp.streams.transport import LINGER, loss_of
-from l7mp.wire.httpmeta import request_metadata
+from l7mp.wire.httpmeta import HOP_BY_HOP, plain_headers
 
-HEADERS = 60.0
-"""Seconds that a client has to send the headers of a request it has begun."""
+Headers = list[tuple[bytes, bytes]]
+"""Names in lower case, and values, in the order of the wire."""
 
-KEEP_ALIVE = 75.0
-"""Seconds for which a connection without a request is kept."""
-
-MAX_HEADERS = 64 << 10
-"""Bytes of headers taken, at most."""
-
-FRAMING = frozenset({"transfer-encoding", "connection", "keep-alive", "upgrade"})
-"""Headers of a response that only this connection decides (RFC 9110, 7.6.1)."""
+SERVER = b"l7mp"
 
 BODILESS = frozenset({204, 304})
+"""Responses without a body (RFC 9112, section 6.3)."""
 
-_CLEAN = frozenset({Reason.FIN, Reason.DELETED, Reason.RECONFIGURED, Reason.SHUTDOWN})
+_PEACEFUL = frozenset({Reason.FIN, Reason.DELETED})
+"""Reasons that leave a response which has begun as complete as it will ever be."""
 
 
-def status_body(status: int, detail: str, problem: bool) -> tuple[str, bytes]:
-    """The content type and body of an error: ours, or that of RFC 9457."""
-    phrase = HTTPStatus(status).phrase
-    if problem:
-        about = {"type": "about:blank", "title": phrase, "status": status}
-        kind = "application/problem+json"
-        return kind, json.dumps({**about, "detail": detail}).encode()
-    said = {"status": status, "message": phrase, "content": detail}
-    return "application/json", json.dumps(said, indent=4).encode()
+class Carrier(Protocol):
+    """
+    What an exchange asks of the connection that carries it.
+
+    The exchange calls ``begin`` once, ``send`` any number of times and then one of
+    ``finish``, ``cut`` and ``drop``; the carrier calls ``gone`` when that is done.
+    """
+
+    def pause(self) -> None:
+        """Bring nothing more of the request for now."""
+
+    def resume(self) -> None:
+        """Bring the request; a client that waits to be asked for it is asked."""
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Send the head of the response."""
+
+    def send(self, data: bytes) -> None:
+        """Send a piece of its body."""
+
+    def finish(self) -> None:
+        """Complete the response."""
+
+    def cut(self) -> None:
+        """Send what there is, and leave the response visibly incomplete."""
+
+    def drop(self) -> None:
+        """Give up at once."""
+
+    def hurry(self) -> None:
+        """Give up if what was sent does not leave within a reasonable time."""
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Twisted's, for the body of the response."""
+
+    def unregisterProducer(self) -> None:
+        """See ``registerProducer``."""
 
 
 class Exchange(Stream):
-    """A request and its response."""
+    """One request and its response."""
 
     kind = Kind.BYTES
 
-    def __init__(self, connection: HTTPConnection, request: h11.Request) -> None:
+    def __init__(self, carrier: Carrier, request: Metadata) -> None:
         super().__init__()
-        self._connection = connection
         self.request = request
+        """What metadata has under ``/HTTP``."""
+        self._carrier = carrier
         self._status = 200
-        self._headers: dict[str, str] = {}
-        self._started = False
+        self._headers: Headers = []
+        self._length: int | None = None
+        """How much more may be written, where a Content-Length was announced."""
+        self._begun = False
+        self.is_over = False
+        """Nothing more is read or written, though what was may be under way."""
+        self._closing: Loss | None = None
 
-    @property
-    def transport(self) -> Any:
-        """Twisted's transport of the connection."""
-        return self._connection.transport
-
-    def metadata(self) -> Metadata:
-        """What the request says, for ``/HTTP``."""
-        request = self.request
-        return request_metadata(
-            request.method.decode("ascii"),
-            request.target.decode("latin-1"),
-            request.http_version.decode("ascii"),
-            list(request.headers),
-        )
-
-    # -- the read half: the request's body --------------------------------------
+    # -- the read half: the body of the request ---------------------------------
 
     def _pause(self) -> None:
-        self._connection.pause(self)
+        if not self.is_over:
+            self._carrier.pause()
 
     def _resume(self) -> None:
-        self._connection.resume(self)
+        if not self.is_over:
+            self._carrier.resume()
 
-    def received(self, data: bytes) -> None:
+    @property
+    def wants_data(self) -> bool:
+        """Whether ``body`` may be called: not held, or not listening any more."""
+        return self.is_over or not self.is_held
+
+    def body(self, data: bytes) -> None:
         """A piece of the request's body came."""
-        self._deliver(data)
+        if self.is_over:
+            self._drop("closing", len(data))
+        else:
+            self._deliver(data)
 
-    def complete(self) -> None:
-        """The request's body is complete."""
-        self._read_ended()
+    def body_ended(self) -> None:
+        """The request is complete."""
+        if self.is_over:
+            self.read_ended = True
+        else:
+            self._read_ended()
 
-    def established(self) -> None:
-        self._connection.welcome()
-
-    # -- the write half: the response ----------------------------------------------
+    # -- the write half: the response ---------------------------------------------
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        if self.loss is None:
-            self.transport.registerProducer(producer, streaming)
+        if not self.is_over:
+            self._carrier.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        if self.loss is None:
-            self.transport.unregisterProducer()
+        if not self.is_over:
+            self._carrier.unregisterProducer()
 
     def describe(self, facts: Metadata) -> None:
-        """Take status and headers from ``/HTTP``, if it is not too late."""
+        """
+        Take ``/HTTP/status`` and ``/HTTP/headers``, unless the response has begun.
+
+        Values may be lists, for headers that are repeated.  Statuses that are not
+        final, and headers that concern the connection, are left alone.
+        """
         about = facts.get("HTTP")
-        if isinstance(about, Mapping) and not self._started:
-            self._status = int(about.get("status", self._status))
-            headers = about.get("headers", {})
-            self._headers.update(
-                (name, str(value))
-                for name, value in headers.items()
-                if name.lower() not in FRAMING
-            )
+        if self._begun or not isinstance(about, Mapping):
+            return
+        status = about.get("status")
+        if isinstance(status, int) and 200 <= status <= 599:
+            self._status = status
+        headers = about.get("headers")
+        if isinstance(headers, Mapping):
+            self._headers = _final(headers)
 
     def write(self, data: bytes) -> None:
-        if self.loss is not None:
-            self._drop("closed", len(data))
+        if self.is_over:
+            self._drop("closing", len(data))
             return
         self.messages_out += 1
         self.bytes_out += len(data)
-        self._start()
-        if self._has_body():
-            self._connection.send(h11.Data(data=data))
+        self._begin()
+        self._send(data)
 
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        if self._status == 204:
+            self._headers = _without_length(self._headers)
+        self._length = _length_of(self._headers)
+        self._carrier.begin(self._status, self._headers)
+
+    def _send(self, data: bytes) -> None:
+        if not self._has_body:
+            return
+        if self._length is not None:
+            if len(data) > self._length:
+                self._drop("content-length", len(data) - self._length)
+                data = data[: self._length]
+            self._length -= len(data)
+        if data:
+            self._carrier.send(data)
+
+    @property
     def _has_body(self) -> bool:
-        return self.request.method != b"HEAD" and self._status not in BODILESS
-
-    def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            self._connection.respond(self._status, self._headers)
+        return self.request["method"] != "HEAD" and self._status not in BODILESS
 
     def end(self) -> None:
-        """Complete the response: the exchange is over."""
-        if self.loss is None:
-            self._start()
-            self._finish(Loss(Reason.FIN))
+        """Complete the response, an empty one if nothing was written."""
+        if self.is_over:
+            return
+        if not self._begun and self._has_body and _length_of(self._headers) is None:
+            self._headers.append((b"content-length", b"0"))
+        self._begin()
+        if self._has_body and self._length:
+            self._closing = Loss(Reason.PROTOCOL, "less than the Content-Length came")
+            self._quit(self._carrier.cut)
+        else:
+            self._quit(self._carrier.finish)
+
+    def _quit(self, leave: Callable[[], None]) -> None:
+        self._carrier.unregisterProducer()
+        self.is_over = True
+        leave()
+
+    # -- the end ------------------------------------------------------------------
+
+    def refuse(self, status: int, detail: str, *, last: bool = False) -> None:
+        """
+        Answer with an error that nobody else has a word for.
+
+        ``last`` asks the client to use the connection no more.
+        """
+        if self.is_over or self._begun:
+            return
+        accept = self.request["headers"].get("accept", "")
+        self._status = status
+        self._headers, body = error_response(status, detail, accept)
+        if last:
+            self._headers.append((b"connection", b"close"))
+        self._begin()
+        self._send(body)
+        self._quit(self._carrier.finish)
 
     def close(self, loss: Loss) -> None:
-        """Complete the response, with an error if nothing of it was sent."""
-        if self.loss is not None:
+        """
+        Say why, if nothing was said yet; what was begun is ended as it deserves.
+
+        A response that is cut off must not look complete, but for one that somebody
+        meant to end here.
+        """
+        if self.is_over:
+            self._carrier.hurry()
             return
-        if self._started and loss.reason not in _CLEAN:
-            self.abort(loss)  # a response that is cut off must not look complete
-        elif self._started:
-            self._finish(loss)
+        self._closing = loss
+        if not self._begun:
+            self.refuse(loss.status, str(loss))
+        elif loss.reason in _PEACEFUL:
+            self.end()
         else:
-            self._refuse(loss)
+            self._quit(self._carrier.cut)
+        self._carrier.hurry()
 
     def abort(self, loss: Loss) -> None:
-        """Drop the connection, unless an error can still be told."""
+        """Drop the connection; where there is still time for an error, after that."""
         if self.loss is not None:
             return
-        if not self._started:
-            self._refuse(loss)
+        self._closing = self._closing or loss
+        if not self._begun and not self.is_over:
+            self.refuse(loss.status, str(loss), last=True)
+            self._carrier.hurry()
         else:
-            self._connection.drop()
-            self.gone(loss)
+            self.is_over = True
+            self._carrier.drop()
+        self._lose(self._closing)
 
-    def _refuse(self, loss: Loss) -> None:
-        self._started = True
-        self._status = loss.status
-        self._connection.refuse(loss.status, str(loss), self.request)
-        self._finish(loss)
-
-    def _finish(self, loss: Loss) -> None:
-        self.unregisterProducer()
-        try:
-            self._connection.send(h11.EndOfMessage())
-        except h11.LocalProtocolError as error:  # less than Content-Length promised
-            self._drop("incomplete")
-            self._connection.drop()
-            loss = Loss(Reason.PROTOCOL, str(error))
+    def fail(self, status: int, loss: Loss) -> None:
+        """The rest of the request will never come."""
+        if self.is_over:
+            return
+        self._closing = loss
+        if self._begun:
+            self._quit(self._carrier.cut)
+        else:
+            self.refuse(status, loss.detail, last=True)
         self._lose(loss)
-        self._connection.finished(self)
 
     def gone(self, loss: Loss) -> None:
-        """The connection is no more."""
-        self._lose(loss)
+        """The carrier is done with it."""
+        self.is_over = True
+        self._lose(self._closing or loss)
 
 
-Ready = Callable[[Exchange], None]
+def _final(headers: Mapping[Any, Any]) -> Headers:
+    """What may be sent of headers from elsewhere; the connection has its own."""
+    given = [(name.lower(), value) for name, value in plain_headers(headers)]
+    lengths = [value for name, value in given if name == "content-length"]
+    sent = [(n, v) for n, v in given if n not in HOP_BY_HOP | {"content-length"}]
+    if len(lengths) == 1 and lengths[0].isascii() and lengths[0].isdigit():
+        sent.append(("content-length", lengths[0]))
+    return [(name.encode("ascii"), _octets(value)) for name, value in sent]
 
 
-@implementer(IHalfCloseableProtocol)
-class HTTPConnection(Protocol):
-    """The server side of a connection; ``ready`` hears of each request."""
+def _octets(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
-    def __init__(self, clock: Any, ready: Ready) -> None:
-        self._clock, self._ready = clock, ready
-        self._wire = h11.Connection(
-            h11.SERVER, max_incomplete_event_size=MAX_HEADERS
-        )
-        self._exchange: Exchange | None = None
-        self._timer: IDelayedCall | None = None
-        self._advancing = False
-        self._closing = False
-        self._paused = False
 
-    # -- what the transport says ----------------------------------------------------
+def _length_of(headers: Headers) -> int | None:
+    lengths = [int(value) for name, value in headers if name == b"content-length"]
+    return lengths[0] if lengths else None
 
-    def connectionMade(self) -> None:
-        self._set_timer(HEADERS)
 
-    def dataReceived(self, data: bytes) -> None:
-        if self._closing:
-            return
-        self._wire.receive_data(data)
-        self._advance()
+def _without_length(headers: Headers) -> Headers:
+    return [header for header in headers if header[0] != b"content-length"]
 
-    def readConnectionLost(self) -> None:
-        if self._exchange is None or self._closing:
-            self._hang_up()
-            return
-        self._wire.receive_data(b"")
-        self._advance()
 
-    def writeConnectionLost(self) -> None:
-        if self._closing:
-            self._set_timer(LINGER)
+def phrase_of(status: int) -> str:
+    """The reason phrase of a status, empty for one that has none."""
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._set_timer(None)
-        exchange, self._exchange = self._exchange, None
-        self._closing = True
-        if exchange is not None:
-            loss = loss_of(reason)
-            if loss.reason is Reason.FIN:
-                loss = Loss(Reason.RESET, "the client went before the response ended")
-            exchange.gone(loss)
 
-    def _set_timer(self, seconds: float | None) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None:
-            self._timer = self._clock.callLater(seconds, self._hang_up)
+def error_response(status: int, detail: str, accept: str = "") -> tuple[Headers, bytes]:
+    """Headers and body of an error: the original's, or RFC 9457's where it is asked."""
+    about: Metadata = {"status": status, "message": phrase_of(status)}
+    about["content"] = detail
+    kind = "application/json"
+    if "application/problem+json" in accept:
+        about = {"type": "about:blank", "title": phrase_of(status), "status": status}
+        about["detail"] = detail
+        kind = "application/problem+json"
+    body = json.dumps(about, ensure_ascii=False, indent=4).encode()
+    headers = [
+        (b"content-type", kind.encode()),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    return headers, body
 
-    # -- requests ---------------------------------------------------------------------
 
-    def _advance(self) -> None:
-        """Act on what was received, as far as the exchange takes it."""
-        if self._advancing:
-            return
-        self._advancing = True
-        try:
-            while not self._closing and not self._is_held():
-                event = self._wire.next_event()
-                if event is h11.NEED_DATA or event is h11.PAUSED:
-                    break
-                self._heard(event)
-        except h11.RemoteProtocolError as error:
-            self._malformed(error)
-        finally:
-            self._advancing = False
-        self._flow()
-
-    def _is_held(self) -> bool:
-        return self._exchange is not None and self._exchange.is_held
-
-    def _heard(self, event: Any) -> None:
-        exchange = self._exchange
-        if isinstance(event, h11.Request):
-            if event.http_version not in (b"1.0", b"1.1"):
-                raise h11.RemoteProtocolError(
-                    "only HTTP/1.1 is spoken here", error_status_hint=505
-                )
-            self._set_timer(None)
-            self._exchange = exchange = Exchange(self, event)
-            self._ready(exchange)
-        elif isinstance(event, h11.Data) and exchange is not None:
-            exchange.received(bytes(event.data))
-        elif isinstance(event, h11.EndOfMessage) and exchange is not None:
-            exchange.complete()
-        elif isinstance(event, h11.ConnectionClosed):
-            self._hang_up()
-
-    def _malformed(self, error: h11.RemoteProtocolError) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.abort(Loss(Reason.PROTOCOL, str(error)))
-        elif self._wire.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self.refuse(error.error_status_hint, str(error), None)
-            self.send(h11.EndOfMessage())
-        self._close_politely()
-
-    def welcome(self) -> None:
-        """Tell a client that waits for it to go on (RFC 9110, section 10.1.1)."""
-        if self._wire.they_are_waiting_for_100_continue:
-            self.send(h11.InformationalResponse(status_code=100, headers=[]))
-
-    def pause(self, exchange: Exchange) -> None:
-        """The exchange takes no more for now."""
-        if exchange is self._exchange:
-            self._flow()
-
-    def resume(self, exchange: Exchange) -> None:
-        """The exchange takes more."""
-        if exchange is self._exchange:
-            self.welcome()
-            self._advance()
-
-    def _flow(self) -> None:
-        """Read from the client only what can be passed on."""
-        if self._closing or not self.transport:
-            return
-        exchange = self._exchange
-        pause = exchange is not None and exchange.is_held
-        if pause != self._paused:
-            self._paused = pause
-            if pause:
-                self.transport.pauseProducing()  # type: ignore[attr-defined]
-            else:
-                self.transport.resumeProducing()  # type: ignore[attr-defined]
-
-    # -- responses ----------------------------------------------------------------------
-
-    def respond(self, status: int, headers: Mapping[str, str]) -> None:
-        """Send the head of the response."""
-        own = {"Server": "l7mp", "Date": datetimeToString().decode("ascii")}
-        taken = {name.lower() for name in headers}
-        every = {k: v for k, v in own.items() if k.lower() not in taken} | {**headers}
-        listed = [(k.encode("ascii"), v.encode("latin-1")) for k, v in every.items()]
-        phrase = HTTPStatus(status).phrase if status in iter(HTTPStatus) else ""
-        self.send(
-            h11.Response(status_code=status, headers=listed, reason=phrase.encode())
-        )
-
-    def refuse(self, status: int, detail: str, request: h11.Request | None) -> None:
-        """Send the head and the body of an error, but not its end."""
-        accept = b""
-        if request is not None:
-            accept = dict(request.headers).get(b"accept", b"")
-        kind, body = status_body(status, detail, b"problem+json" in accept)
-        self.respond(
-            status, {"Content-Type": kind, "Content-Length": str(len(body))}
-        )
-        if request is None or request.method != b"HEAD":
-            self.send(h11.Data(data=body))
-
-    def send(self, event: Any) -> None:
-        """Put an event on the wire."""
-        data = self._wire.send(event)
-        if data and self.transport is not None:
-            self.transport.write(data)
-
-    def finished(self, exchange: Exchange) -> None:
-        """The response is complete: the next request, or goodbye."""
-        if exchange is not self._exchange:
-            return
-        self._exchange = None
-        if self._wire.our_state is h11.DONE and self._wire.their_state is h11.DONE:
-            self._wire.start_next_cycle()
-            self._set_timer(KEEP_ALIVE)
-            self._advance()
-        elif not self._closing:
-            self._close_politely()
-
-    # -- the end --------------------------------------------------------------------------
-
-    def _close_politely(self) -> None:
-        """Send what is left and our end, then wait a moment for the client's."""
-        self._closing = True
-        self._set_timer(HEADERS)
-        if self.transport is not None:
-            self.transport.resumeProducing()  # type: ignore[attr-defined]
-            self.transport.loseWriteConnection()  # type: ignore[attr-defined]
-
-    def _hang_up(self) -> None:
-        self._closing = True
-        self._set_timer(None)
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def drop(self) -> None:
-        """Close so that the client can tell that something is missing."""
-        self._closing = True
-        self._exchange = None
-        self._set_timer(None)
-        if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]
+def with_origin(headers: Headers, seconds: float) -> Headers:
+    """``headers`` with the date and our name, where they bring none along."""
+    named = {name for name, _ in headers}
+    own = [(b"date", datetimeToString(seconds)), (b"server", SERVER)]
+    return [header for header in own if header[0] not in named] + headers

@@ -1,0 +1,378 @@
+"""
+The server's side of an HTTP/1.1 connection (RFC 9112), one exchange after the other.
+
+A request is looked at only when the response to the one before has left, so a client
+that sends requests and reads no responses costs no more than one that does neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import h11
+from twisted.internet.interfaces import IDelayedCall, IProducer, IPullProducer
+from zope.interface import implementer
+
+from l7mp.errors import Loss, Reason
+from l7mp.streams.http import Exchange, Headers, error_response, phrase_of, with_origin
+from l7mp.streams.transport import FLUSH, LINGER
+from l7mp.wire.httpmeta import request_metadata
+
+HEAD_TIME = 60.0
+"""Seconds that a client has for the head of a request it has begun."""
+
+KEEP_ALIVE = 75.0
+"""Seconds for which a connection without a request is kept."""
+
+MAX_HEAD = 64 << 10
+"""Bytes of request line and headers that are taken, at most."""
+
+MAX_DISCARD = 256 << 10
+"""
+Bytes of a request that are dropped after its response, at most.
+
+If more are to come it is cheaper for both sides to begin a new connection.
+"""
+
+_SILENT = frozenset({h11.MUST_CLOSE, h11.CLOSED})
+"""States of a client that has nothing more to say; some send an empty line."""
+
+_READABLE = frozenset({h11.IDLE, h11.SEND_BODY, h11.ERROR}) | _SILENT
+"""States of a client whose data need not wait for our response."""
+
+Serve = Callable[[Exchange], None]
+"""Hears of each request, as a newborn stream."""
+
+
+@implementer(IPullProducer)
+class _Flush:
+    """Notices that everything written to a transport has left."""
+
+    def __init__(self, transport: Any, then: Callable[[], None]) -> None:
+        self._transport, self._then = transport, then
+        self._asked = False
+        transport.registerProducer(self, False)
+        self._asked = True
+        # Asks at once, even if there is nothing left to write.
+        transport.startWriting()
+
+    def resumeProducing(self) -> None:
+        if self._asked:  # not merely registered
+            self._transport.unregisterProducer()
+            self._then()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; its protocol hears of that by itself."""
+
+
+class HTTP1:
+    """A ``Carrier`` for the exchange of the moment; the protocol feeds it."""
+
+    def __init__(self, transport: Any, clock: Any, serve: Serve) -> None:
+        self._transport, self._clock, self._serve = transport, clock, serve
+        self._wire = h11.Connection(h11.SERVER, MAX_HEAD)
+        self._exchange: Exchange | None = None
+        self._timer: IDelayedCall | None = None
+        self._discarded = 0
+        self._eof = False
+        self._advancing = False
+        self._stopping = False
+        """No request will be taken after this one."""
+        self._leaving = False
+        """Our end was sent, or waits to be; what comes is not looked at."""
+        self._lost = False
+        self._set_timer(HEAD_TIME, self._too_late)
+
+    # -- what the protocol says -----------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """The client sent ``data``."""
+        if self._leaving or self._wire.their_state is h11.MUST_CLOSE:
+            return
+        if self._exchange is None and self._is_idle():
+            self._set_timer(HEAD_TIME, self._too_late)
+        self._wire.receive_data(data)
+        self._advance()
+
+    def peer_ended(self) -> None:
+        """The client will send nothing more."""
+        self._eof = True
+        if self._leaving:
+            self._transport.loseConnection()
+        else:
+            self._wire.receive_data(b"")
+            self._advance()
+
+    def flushed(self) -> None:
+        """Our end has left."""
+        self._set_timer(LINGER, self._transport.loseConnection)
+
+    def lost(self, loss: Loss) -> None:
+        """The connection is no more."""
+        self._lost = self._leaving = True
+        self._set_timer(None)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.gone(loss)
+
+    def retire(self) -> None:
+        """Take no more requests; the one under way is served."""
+        self._stopping = True
+        if self._exchange is None:
+            self._leave()
+
+    def forget(self) -> None:
+        """Let another take over the connection."""
+        self._lost = self._leaving = True
+        self._set_timer(None)
+
+    # -- requests ---------------------------------------------------------------------
+
+    def _is_idle(self) -> bool:
+        return self._wire.their_state is h11.IDLE and not self._wire.trailing_data[0]
+
+    def _advance(self) -> None:
+        """Act on what was received, as far as the exchange takes it."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._is_open() and self._act(self._wire.next_event()):
+                pass
+        except h11.RemoteProtocolError as error:
+            self._malformed(error)
+        finally:
+            self._advancing = False
+        self._regulate()
+
+    def _is_open(self) -> bool:
+        """Whether there is somebody for what comes next."""
+        if self._leaving or self._wire.their_state in _SILENT:
+            return False
+        return self._exchange is None or self._exchange.wants_data
+
+    def _act(self, event: Any) -> bool:
+        """Hand on an event; false if there will be no other for now."""
+        if isinstance(event, h11.Request):
+            self._requested(event)
+        elif isinstance(event, h11.Data):
+            self._body(bytes(event.data))
+        elif isinstance(event, h11.EndOfMessage):
+            self._request_ended()
+        elif isinstance(event, h11.ConnectionClosed) and self._exchange is None:
+            self._leave()
+        return isinstance(event, (h11.Request, h11.Data, h11.EndOfMessage))
+
+    def _requested(self, request: h11.Request) -> None:
+        self._set_timer(None)
+        self._discarded = 0
+        about = request_metadata(
+            request.method.decode("ascii"),
+            request.target.decode("latin-1"),
+            request.http_version.decode("ascii"),
+            list(request.headers),
+        )
+        exchange = self._exchange = Exchange(self, about)
+        if not about["version"].startswith("1."):
+            exchange.refuse(505, "HTTP/1.1 is spoken here", last=True)
+        elif about["method"] == "CONNECT":
+            exchange.refuse(501, "this is no tunnel", last=True)
+        else:
+            self._serve(exchange)
+
+    def _body(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None or exchange.is_over:
+            self._discarded += len(data)
+        if exchange is not None:
+            exchange.body(data)
+        elif self._discarded > MAX_DISCARD:
+            self._leave()
+
+    def _request_ended(self) -> None:
+        if self._exchange is not None:
+            self._exchange.body_ended()
+        else:
+            self._next()
+
+    def _regulate(self) -> None:
+        """
+        Read what there is a use for; what comes too early stays in the kernel.
+
+        With a complete request nothing is expected, but then a client that goes is
+        noticed.
+        """
+        if self._lost or self._eof:
+            return
+        exchange, theirs = self._exchange, self._wire.their_state
+        held = exchange is not None and not exchange.wants_data
+        early = theirs not in _READABLE and self._wire.trailing_data[0]
+        if not self._leaving and (early or (held and theirs is h11.SEND_BODY)):
+            self._transport.pauseProducing()
+        else:
+            self._transport.resumeProducing()
+
+    def _malformed(self, error: h11.RemoteProtocolError) -> None:
+        exchange, status = self._exchange, error.error_status_hint
+        if exchange is not None:
+            loss = Loss(Reason.PROTOCOL, str(error))
+            if self._eof:
+                loss = Loss(Reason.RESET, "the client left amid its request")
+            exchange.fail(status, loss)
+        elif self._wire.our_state is h11.IDLE:
+            self._answer(status, str(error))
+        else:
+            self._leave()
+
+    def _answer(self, status: int, detail: str) -> None:
+        """An error that concerns no exchange, and the end of the connection."""
+        headers, body = error_response(status, detail)
+        self.begin(status, [*headers, (b"connection", b"close")])
+        self.send(body)
+        self._write(self._wire.send(h11.EndOfMessage()))
+        self._leave()
+
+    def _too_late(self) -> None:
+        if self._is_idle():
+            self._leave()
+        else:
+            self._answer(408, f"no request within {HEAD_TIME:g} s")
+
+    # -- Carrier ------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """See ``Carrier``."""
+        if not self._advancing:
+            self._regulate()
+
+    def resume(self) -> None:
+        """See ``Carrier``."""
+        if self._wire.they_are_waiting_for_100_continue:
+            head = h11.InformationalResponse(
+                status_code=100, headers=[], reason=b"Continue"
+            )
+            self._write(self._wire.send(head))
+        self._advance()
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """See ``Carrier``."""
+        headers = with_origin(headers, self._clock.seconds())
+        if self._is_last():
+            named = [header for header in headers if header[0] != b"connection"]
+            headers = [*named, (b"connection", b"close")]
+        head = h11.Response(
+            status_code=status, headers=headers, reason=phrase_of(status).encode()
+        )
+        self._write(self._wire.send(head))
+
+    def _is_last(self) -> bool:
+        """
+        Whether this response ends the connection for a reason that h11 does not see.
+
+        A client that was never told to go on may send the body or not (RFC 9110,
+        section 10.1.1): where its next request would begin, nobody knows.
+        """
+        return (
+            self._stopping
+            or self._wire.their_state is h11.ERROR
+            or self._wire.they_are_waiting_for_100_continue
+        )
+
+    def send(self, data: bytes) -> None:
+        """See ``Carrier``."""
+        pieces = self._wire.send_with_data_passthrough(h11.Data(data=data))
+        if not self._lost:
+            self._transport.writeSequence(pieces)
+
+    def _write(self, data: bytes) -> None:
+        if data and not self._lost:
+            self._transport.write(data)
+
+    def finish(self) -> None:
+        """See ``Carrier``."""
+        self._write(self._wire.send(h11.EndOfMessage()))
+        self._when_flushed(self._next)
+
+    def cut(self) -> None:
+        """See ``Carrier``."""
+        self._wire.send_failed()
+        if self._wire.their_http_version == b"1.0":
+            # There, a connection that is closed in order ends a response in order.
+            self._when_flushed(self._transport.abortConnection)
+        else:
+            self._when_flushed(self._leave)
+
+    def _when_flushed(self, then: Callable[[], None]) -> None:
+        exchange = self._exchange
+
+        def flushed() -> None:
+            self._exchange = None
+            if exchange is not None:
+                exchange.gone(Loss(Reason.FIN))
+            then()
+
+        if not self._lost:
+            _Flush(self._transport, flushed)
+            self._advance()  # what is left of the request goes nowhere
+
+    def drop(self) -> None:
+        """See ``Carrier``."""
+        self._leaving = True
+        self._set_timer(None)
+        if not self._lost:
+            self._transport.abortConnection()
+
+    def hurry(self) -> None:
+        """See ``Carrier``."""
+        if not self._lost and not self._leaving:
+            self._set_timer(FLUSH, self._transport.abortConnection)
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """See ``Carrier``."""
+        if not self._lost:
+            self._transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """See ``Carrier``."""
+        if not self._lost:
+            self._transport.unregisterProducer()
+
+    # -- between exchanges, and the end -----------------------------------------------
+
+    def _next(self) -> None:
+        """The response has left: the next request, or goodbye."""
+        ours, theirs = self._wire.our_state, self._wire.their_state
+        if self._stopping or ours is not h11.DONE or theirs is h11.ERROR:
+            self._leave()
+        elif theirs is h11.DONE:
+            self._wire.start_next_cycle()
+            early = self._wire.trailing_data[0]
+            self._set_timer(HEAD_TIME if early else KEEP_ALIVE, self._too_late)
+            self._advance()
+        elif self._discarded > MAX_DISCARD:
+            self._leave()
+        else:
+            self._set_timer(LINGER, self._leave)
+            self._advance()
+
+    def _leave(self) -> None:
+        """Send our end, and wait a moment for the client's so that it reads all."""
+        if self._leaving:
+            return
+        self._leaving = True
+        self._set_timer(FLUSH, self._transport.abortConnection)
+        if self._eof:
+            self._transport.loseConnection()
+        else:
+            self._transport.resumeProducing()
+            self._transport.loseWriteConnection()
+
+    def _set_timer(
+        self, seconds: float | None, act: Callable[[], object] | None = None
+    ) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if seconds is not None and act is not None and not self._lost:
+            self._timer = self._clock.callLater(seconds, act)

@@ -1,0 +1,109 @@
+"""A TCP port where HTTP is spoken, and the connections that were accepted there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from l7mp.errors import Loss
+from l7mp.interfaces import IFlowTransport, IListening
+from l7mp.streams.endpoint import TCPListening, factory_of, listen_tcp
+from l7mp.streams.http import Exchange
+from l7mp.streams.http1 import HTTP1
+from l7mp.streams.transport import loss_of
+
+Ready = Callable[[Exchange, Any], None]
+"""Hears of each request: the newborn stream, and the transport of its connection."""
+
+
+class Engine(Protocol):
+    """What speaks a version of HTTP on an established connection."""
+
+    def received(self, data: bytes) -> None:
+        """The client sent ``data``."""
+
+    def peer_ended(self) -> None:
+        """The client will send nothing more."""
+
+    def flushed(self) -> None:
+        """Our end has left."""
+
+    def lost(self, loss: Loss) -> None:
+        """The connection is no more."""
+
+    def retire(self) -> None:
+        """Take no more requests; those under way are served."""
+
+
+@implementer(IHalfCloseableProtocol)
+class HTTPConnection(TwistedProtocol):
+    """One connection of a server's."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self._server = server
+
+    def connectionMade(self) -> None:
+        transport = cast(IFlowTransport, self.transport)
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
+        self.engine: Engine = HTTP1(transport, self._server.clock, self._serve)
+        self._server.connections.add(self)
+
+    def _serve(self, exchange: Exchange) -> None:
+        self._server.ready(exchange, self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.engine.received(data)
+
+    def readConnectionLost(self) -> None:
+        self.engine.peer_ended()
+
+    def writeConnectionLost(self) -> None:
+        self.engine.flushed()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._server.connections.discard(self)
+        self.engine.lost(loss_of(reason))
+
+
+class HTTPServer:
+    """What the connections of one listener share."""
+
+    def __init__(self, clock: Any, ready: Ready) -> None:
+        self.clock, self.ready = clock, ready
+        self.connections: set[HTTPConnection] = set()
+
+    def factory(self) -> Factory:
+        """Twisted's maker of connections."""
+        return factory_of(lambda: HTTPConnection(self))
+
+
+@implementer(IListening)
+class HTTPListening:
+    """A bound port; when it is stopped, connections end with their exchange."""
+
+    def __init__(self, listening: TCPListening, server: HTTPServer) -> None:
+        self._listening, self._server = listening, server
+
+    def address(self) -> dict[str, Any]:
+        return self._listening.address()
+
+    def stop(self) -> Deferred[None]:
+        for connection in list(self._server.connections):
+            connection.engine.retire()
+        return self._listening.stop()
+
+
+def listen_http(
+    reactor: Any, port: int, address: str | None, ready: Ready
+) -> HTTPListening:
+    """Bind a port and let ``ready`` hear of requests; raises ``LocalError``."""
+    server = HTTPServer(reactor, ready)
+    return HTTPListening(listen_tcp(reactor, port, address, server.factory()), server)

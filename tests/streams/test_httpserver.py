@@ -1,0 +1,60 @@
+"""A port where HTTP is spoken."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from l7mp.errors import LocalError
+from l7mp.streams.httpserver import listen_http
+from tests.streams.loopback import turn, until
+from tests.streams.web import Sink, get, web
+
+ensure = pytest_twisted.ensureDeferred
+
+
+@ensure
+async def test_idle_connections_end_with_the_listener() -> None:
+    """A listener that stops accepts no more and closes connections without request."""
+    async with web() as host:
+        client = host.client()
+        await until(lambda: host.server.connections)
+        await host.listening.stop()
+        assert await client.rest() == b""
+        late = host.client(get())
+        await late.rest()
+        assert late.reset
+
+
+@ensure
+async def test_exchanges_outlive_the_listener() -> None:
+    """A request under way is served to its end, and the connection then closed."""
+    async with web() as host:
+        client = host.client(get() + get())
+        exchange = await host.exchange()
+        Sink(exchange)
+        await host.listening.stop()
+        exchange.write(b"answer")
+        exchange.end()
+        got = await client.rest()
+        assert b"answer" in got
+        assert b"connection: close" in got.lower()
+        await turn(3)
+        assert len(host.exchanges) == 1
+
+
+@ensure
+async def test_a_port_in_use_is_explained() -> None:
+    """The error of a port in use names the address, the port and a remedy."""
+    async with web() as host:
+        with pytest.raises(LocalError, match=f"127.0.0.1:{host.port}.*another port"):
+            listen_http(reactor, host.port, "127.0.0.1", lambda *_: None)
+
+
+@ensure
+async def test_the_address_is_the_real_one() -> None:
+    """The address shown is where the port is really bound."""
+    async with web() as host:
+        assert host.listening.address() == {"address": "127.0.0.1", "port": host.port}
+        assert host.port > 0
