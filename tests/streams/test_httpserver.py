@@ -22,9 +22,8 @@ async def test_idle_connections_end_with_the_listener() -> None:
         await until(lambda: host.server.connections)
         await host.listening.stop()
         assert await client.rest() == b""
-        late = host.client(get())
-        await late.rest()
-        assert late.reset
+        assert await host.client(get()).rest() == b""
+        assert not host.exchanges
 
 
 @ensure
