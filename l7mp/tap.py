@@ -8,12 +8,12 @@ through ``cli.run``.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -112,14 +112,6 @@ def configuration(options: Options, registry: Registry) -> Config:
         raise Invalid(document.located(error.problems)) from error
 
 
-@dataclass
-class _Root:
-    """What is made once per process."""
-
-    proxy: Proxy
-    log: LogWriter
-
-
 class L7mp(Service):
     """The proxy with its first configuration, and its observers."""
 
@@ -127,16 +119,19 @@ class L7mp(Service):
 
     def __init__(self, proxy: Proxy, first: Config, log: LogWriter) -> None:
         self.proxy, self._first, self.log = proxy, first, log
+        self._observer = cast(ILogObserver, log.twisted)
         self.failed: str | None = None
         """Why it could not be started."""
 
     def startService(self) -> None:
         """Apply the first configuration, or end the process with a message."""
         super().startService()
-        globalLogPublisher.addObserver(self.log.twisted)
+        globalLogPublisher.addObserver(self._observer)
         self.proxy.startService()
         starting = self.proxy.edit(lambda _: edit.Change(self._first))
         starting.addCallbacks(self._started, self._refused)
+        if self.failed is not None:
+            raise SystemExit(1)
 
     def _started(self, change: edit.Change) -> None:
         for warning in exposed_controllers(change.config):
@@ -146,7 +141,8 @@ class L7mp(Service):
     def _refused(self, failure: Failure) -> None:
         self.failed = failure.getErrorMessage()
         sys.stderr.write(f"l7mp: {self.failed}\n")
-        raise SystemExit(1)
+        if self.proxy.context.reactor.running:
+            self.proxy.context.reactor.stop()
 
     def stopService(self) -> Deferred[None]:
         """End in order; see ``Proxy.stopService``."""
@@ -155,7 +151,7 @@ class L7mp(Service):
         return stopping.addBoth(self._stopped)
 
     def _stopped(self, result: None) -> None:
-        globalLogPublisher.removeObserver(self.log.twisted)
+        globalLogPublisher.removeObserver(self._observer)
         return result
 
 

@@ -1,18 +1,20 @@
-"""Errors as clients see them: the original's form, or that of RFC 9457."""
+"""Errors as clients see them: in the original's form, or in that of RFC 9457."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
-from twisted.logger import Logger
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from l7mp.errors import LocalError
 from l7mp.model.problem import Invalid, Problem
+from l7mp.model.view import Absent, View
 
-PROBLEM = "application/problem+json"
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
 
-log = Logger()
+FAULT = "this is a fault of the proxy: its log has the details"
 
 
 class Refusal(LocalError):
@@ -23,44 +25,105 @@ class Refusal(LocalError):
         self.status = status
 
 
-def status_of(error: Exception) -> int:
-    """The HTTP status for an error."""
-    if isinstance(error, Invalid):
-        return error.status
+class Violation(Invalid):
+    """A body that can be read and breaks its schema."""
+
+    status = 422
+
+
+class ProblemView(View):
+    """One thing that is wrong with a body."""
+
+    path: str
+    """JSON Pointer (RFC 6901) to it; empty for the whole body."""
+    message: str
+    hint: str | Absent = None
+    """What would help."""
+    line: int | Absent = None
+    """Counted from 1."""
+    column: int | Absent = None
+    """In characters, counted from 1."""
+
+
+class StatusView(View):
+    """How a request went."""
+
+    status: int
+    """The HTTP status."""
+    message: str
+    """Its reason phrase, or OK."""
+    content: str | tuple[ProblemView, ...] | Absent = None
+    """What went wrong: a sentence, or everything that is wrong with the body."""
+
+
+class ProblemDetailsView(View):
+    """How a request went wrong (RFC 9457, section 3)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    problems: tuple[ProblemView, ...] | Absent = None
+    """Everything that is wrong with the body."""
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status for an error; 500 for what nobody foresaw."""
     return error.status if isinstance(error, LocalError) else 500
 
 
-def content_of(error: Exception) -> Any:
-    """What is said about it: a sentence, or every problem of a document."""
-    if isinstance(error, Invalid):
-        return [problem_view(problem) for problem in error.problems]
-    if isinstance(error, LocalError):
-        return str(error)
-    log.failure("a REST operation failed")
-    return "this is a fault of the proxy: its log has the details"
-
-
-def problem_view(problem: Problem) -> dict[str, Any]:
-    """A problem as JSON."""
-    shown: dict[str, Any] = {"path": problem.path, "message": problem.message}
-    if problem.hint:
-        shown["hint"] = problem.hint
-    if problem.line:
-        shown |= {"line": problem.line, "column": problem.column}
-    return shown
-
-
-def original_form(status: int, content: Any) -> dict[str, Any]:
+def original_form(error: BaseException) -> StatusView:
     """The form of the original."""
-    phrase = HTTPStatus(status).phrase
-    return {"status": status, "message": phrase, "content": content}
+    status = status_of(error)
+    content = _problems(error) or _sentence(error)
+    return StatusView(status=status, message=_phrase(status), content=content)
 
 
-def problem_form(status: int, content: Any) -> dict[str, Any]:
-    """The form of RFC 9457, section 3."""
-    phrase = HTTPStatus(status).phrase
-    about = {"type": "about:blank", "title": phrase, "status": status}
-    if isinstance(content, list):
-        detail = "; ".join(f"{one['path']}: {one['message']}" for one in content)
-        return {**about, "detail": detail, "problems": content}
-    return {**about, "detail": str(content)}
+def problem_form(error: BaseException) -> ProblemDetailsView:
+    """The form of RFC 9457."""
+    status = status_of(error)
+    problems = _problems(error)
+    return ProblemDetailsView(
+        type="about:blank",
+        title=_phrase(status),
+        status=status,
+        detail=_sentence(error),
+        **({"problems": problems} if problems else {}),
+    )
+
+
+def prefers_problem(accept: str | None) -> bool:
+    """
+    Whether a client asks for the form of RFC 9457, given its ``Accept`` header.
+
+    It has to name it: to those that take anything, the original's form is the one.
+    """
+    accepted: MIMEAccept = parse_accept_header(accept, MIMEAccept)
+    named = {word.partition(";")[0].strip().lower() for word in accepted.values()}
+    if PROBLEM_JSON not in named:
+        return False
+    quality: float = accepted.quality(PROBLEM_JSON)
+    return quality > 0 and (JSON not in named or quality >= accepted.quality(JSON))
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase
+
+
+def _sentence(error: BaseException) -> str:
+    return str(error) if isinstance(error, LocalError) else FAULT
+
+
+def _problems(error: BaseException) -> tuple[ProblemView, ...]:
+    if not isinstance(error, Invalid):
+        return ()
+    return tuple(_problem(problem) for problem in error.problems)
+
+
+def _problem(problem: Problem) -> ProblemView:
+    given: dict[str, str | int] = {"path": problem.path, "message": problem.message}
+    if problem.hint:
+        given["hint"] = problem.hint
+    if problem.line:
+        given |= {"line": problem.line, "column": problem.column}
+    return ProblemView.model_validate(given)

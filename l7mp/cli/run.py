@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from twisted.python import usage
 
+from l7mp import tap
 from l7mp.errors import LocalError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until a signal ends it; 0 after SIGINT or SIGTERM, 1 if it cannot start."""
-    from l7mp import tap
 
     options = tap.Options()
     try:
@@ -23,12 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(options)
 
 
-def _run(options: usage.Options) -> int:
+def _run(options: tap.Options) -> int:
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner
 
     import l7mp.protocols
-    from l7mp import tap
     from l7mp.core.registry import Registry
 
     registry = Registry.discover(l7mp.protocols)
@@ -40,6 +39,6 @@ def _run(options: usage.Options) -> int:
         return 1
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     service.startService()
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
-    return 0
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    return 0 if service.failed is None else 1

@@ -75,7 +75,7 @@ class Proxy(Service):
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # others still listen
                 if not isinstance(event, Faulted):
                     self.observe(Faulted("observer", error))
         if isinstance(event, Destroyed):
@@ -129,7 +129,7 @@ class Proxy(Service):
     async def _undo(self, step: Step) -> None:
         try:
             await self._do(step)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # undo the rest
             self.observe(Faulted("undoing a change that failed", error))
 
     async def _start(self, listener: Listener) -> None:
@@ -189,13 +189,15 @@ class Proxy(Service):
         self, listener: Listener, stream: IStream, metadata: Metadata, words: str
     ) -> None:
         protocol = self.context.registry.protocols[listener.spec.protocol]
-        name = f"{protocol.tag or protocol.name}:{words or listener.name}-{self._serial}"
+        name = (
+            f"{protocol.tag or protocol.name}:{words or listener.name}-{self._serial}"
+        )
         self._serial += 1
         session = Session(name, listener, stream, metadata, self, self.observe)
         self.sessions[name] = session
         try:
             session.run()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a bug costs one session
             self.observe(Faulted(name, error))
             session.end(Loss(Reason.LOCAL, str(error)))
         self._watch_idle(session, stream)

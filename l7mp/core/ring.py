@@ -58,9 +58,7 @@ class Pipe:
 class Ring:
     """Streams in a circle; pipe n leads from stage n to the next."""
 
-    def __init__(
-        self, stages: Sequence[IStream], ended: Callable[[int], None]
-    ) -> None:
+    def __init__(self, stages: Sequence[IStream], ended: Callable[[int], None]) -> None:
         """``ended(n)`` is called when nothing more will be read from stage n."""
         self.stages = list(stages)
         self._ended = ended
@@ -90,6 +88,4 @@ class Ring:
         self._pipes[before].open()
 
     def _pipe(self, index: int) -> Pipe:
-        return Pipe(
-            self.stages[index], self.after(index), lambda: self._ended(index)
-        )
+        return Pipe(self.stages[index], self.after(index), lambda: self._ended(index))

@@ -157,7 +157,8 @@ class Session:
     def _fault(self, failure: Failure) -> None:
         """A cancelled attempt, or a bug; the latter costs the session."""
         if not failure.check(CancelledError):
-            self._say(Faulted(self.name, failure.value))
+            error = failure.value or RuntimeError(str(failure))
+            self._say(Faulted(self.name, error))
             self._life.finish(Loss(Reason.LOCAL, failure.getErrorMessage()))
 
     def _arrived(self, index: int, stream: IStream) -> None:

@@ -77,7 +77,7 @@ async def connect(
             return await _attempt(world, stage, metadata, attempt_limit(retry))
         except CancelledError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a protocol's bug is a failure
             loss = loss_of(error)
             failed(loss)
     raise RemoteError(loss)
@@ -107,7 +107,7 @@ def within(
 ) -> Deferred[IStream]:
     """``waiting``, given up after ``limit`` seconds."""
 
-    def late(_: object, seconds: float) -> None:
+    def late(_: object, seconds: float) -> IStream:
         raise RemoteError(Loss(Reason.TIMEOUT, f"{who} took over {seconds:g} s"))
 
     return waiting.addTimeout(limit, clock, onTimeoutCancel=late)

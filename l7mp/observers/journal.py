@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import singledispatch
 from typing import Any
 
 from l7mp.core import events
 from l7mp.errors import Loss
+from l7mp.model.view import EventView
 
 FIRST = 16
 LAST = 64
 """How many of a session's events are kept: those of its birth, and the latest."""
 
-Entry = tuple[str, str, Any]
+OMITTED = "OMITTED"
+"""Stands for events that are not kept."""
+
+Entry = tuple[str, str, dict[str, Any]]
 """Event, message, content."""
 
 
@@ -78,50 +82,61 @@ class _Pages:
     """The events of one session."""
 
     def __init__(self) -> None:
-        self.first: list[dict[str, Any]] = []
-        self.last: deque[dict[str, Any]] = deque(maxlen=LAST)
+        self.first: list[EventView] = []
+        self.last: deque[EventView] = deque(maxlen=LAST)
         self.count = 0
 
-    def add(self, page: dict[str, Any]) -> None:
+    def add(self, page: EventView) -> None:
         self.count += 1
         if len(self.first) < FIRST:
             self.first.append(page)
         else:
             self.last.append(page)
 
+    def read(self) -> tuple[EventView, ...]:
+        missing = self.count - len(self.first) - len(self.last)
+        if not missing:
+            return (*self.first, *self.last)
+        gap = EventView(
+            event=OMITTED,
+            timestamp=self.last[0].timestamp,
+            message=f"{missing} events before this are not kept",
+            content={"omitted": missing},
+        )
+        return (*self.first, gap, *self.last)
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
 
 class Journal:
-    """An observer that remembers until a session is forgotten."""
+    """
+    An observer that remembers what happened to sessions until they are forgotten.
 
-    def __init__(
-        self, now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
-    ) -> None:
+    ``now`` is the wall clock, in UTC.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = _utc) -> None:
         self._now = now
         self._sessions: dict[str, _Pages] = {}
 
     def __call__(self, event: events.Event) -> None:
-        if isinstance(event, events.Forgotten):
+        if not isinstance(event, events.SessionEvent):
+            return
+        if isinstance(event, events.Born):
+            self._sessions[event.session] = _Pages()
+        elif isinstance(event, events.Forgotten):
             self._sessions.pop(event.session, None)
-        elif isinstance(event, events.SessionEvent):
-            found = entry(event)
-            if found is not None:
-                self._write(event.session, *found)
+        pages, found = self._sessions.get(event.session), entry(event)
+        if pages is not None and found is not None:
+            pages.add(self._page(*found))
 
-    def _write(self, session: str, word: str, message: str, content: Any) -> None:
+    def _page(self, word: str, message: str, content: dict[str, Any]) -> EventView:
         time = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        page = {"event": word, "timestamp": time, "message": message}
-        pages = self._sessions.setdefault(session, _Pages())
-        pages.add({**page, "content": content})
+        return EventView(event=word, timestamp=time, message=message, content=content)
 
-    def events(self, session: str) -> list[dict[str, Any]]:
-        """What happened, in order; how many were left out stands where they were."""
+    def events(self, session: str) -> tuple[EventView, ...]:
+        """What happened, in order; how many are missing stands where they were."""
         pages = self._sessions.get(session)
-        if pages is None:
-            return []
-        missing = pages.count - len(pages.first) - len(pages.last)
-        gap = []
-        if missing:
-            message = f"{missing} events are not kept"
-            time = pages.first[-1]["timestamp"]
-            gap = [{"event": "…", "timestamp": time, "message": message}]
-        return [*pages.first, *gap, *pages.last]
+        return () if pages is None else pages.read()

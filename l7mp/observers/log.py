@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import singledispatch
 from typing import IO
 
@@ -108,7 +108,7 @@ class LogWriter:
         self,
         level: str,
         out: IO[str],
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._threshold = LEVELS.index(level)
         self._out, self._now = out, now
@@ -153,6 +153,6 @@ def open_log(log_file: str) -> IO[str]:
     if log_file == "stdout":
         return sys.stdout
     try:
-        return open(log_file, "a", encoding="utf-8")  # noqa: SIM115  # open as long as we run
+        return open(log_file, "a", encoding="utf-8")  # open as long as we run
     except OSError as error:
         raise LocalError(f"cannot open log_file {log_file}: {error}") from error

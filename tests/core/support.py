@@ -102,7 +102,9 @@ class World:
         it = self.say(declared.Config, sections)
         return self.proxy.edit(lambda c: edit.replace_all(c, self.words, it))
 
-    def route(self, protocol: str = "Messages", to: str = "Messages", **route: Any) -> None:
+    def route(
+        self, protocol: str = "Messages", to: str = "Messages", **route: Any
+    ) -> None:
         """One listener ``in`` with one route to the cluster ``out``."""
         done = self.configure(
             clusters=[{"name": "out", "spec": {"protocol": to},
@@ -129,7 +131,9 @@ class World:
 
     def said(self, *kinds: type[Event]) -> list[str]:
         """The names of what happened, or only of some kinds."""
-        return [type(e).__name__ for e in self.events if not kinds or isinstance(e, kinds)]
+        return [
+            type(e).__name__ for e in self.events if not kinds or isinstance(e, kinds)
+        ]
 
 
 def same() -> TransformStream:

@@ -17,7 +17,9 @@ class Lives(RuleBasedStateMachine):
         self.told: list[str] = []
         self.missing: set[int] = set()
         self.life = lifecycle(
-            Hooks(lambda _: self.told.append("wind up"), lambda: self.told.append("bury"))
+            Hooks(
+                lambda _: self.told.append("wind up"), lambda: self.told.append("bury")
+            )
         )
 
     def in_state(self, *states: str) -> bool:

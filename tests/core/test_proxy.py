@@ -61,7 +61,11 @@ def test_what_does_not_change_is_not_touched(world: World) -> None:
     near[0].accept(stays, {}, "")
     near[1].accept(goes, {}, "")
     world.configure(
-        listeners=[listener("first", port=9), listener("a", port=1), listener("b", port=3)]
+        listeners=[
+            listener("first", port=9),
+            listener("a", port=1),
+            listener("b", port=3),
+        ]
     )
     assert stays.loss is None
     assert goes.loss is not None
@@ -117,7 +121,9 @@ def test_streams_of_a_change_that_fails_are_dropped(world: World) -> None:
         return listen(context, spec, accept)  # type: ignore[misc, arg-type]
 
     object.__setattr__(world.messages.protocol, "listen", hasty)
-    done = world.configure(listeners=[listener("a", port=1), listener("b", broken=True)])
+    done = world.configure(
+        listeners=[listener("a", port=1), listener("b", broken=True)]
+    )
     assert isinstance(failure_of(done), LocalError)
     assert early.loss is not None
 
@@ -173,7 +179,8 @@ def test_idle_sessions_end(world: World) -> None:
 def test_declared_losses_are_warned_about(world: World) -> None:
     """A route that loses boundaries is told of when it is declared."""
     world.route("Messages", "Bytes")
-    assert [e.subject for e in world.events if isinstance(e, Warned)][0].startswith("route")
+    (warning,) = [e for e in world.events if isinstance(e, Warned)]
+    assert warning.subject.startswith("route")
 
 
 def test_observers_do_not_disturb_each_other(world: World) -> None:

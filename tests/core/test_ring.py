@@ -21,7 +21,9 @@ def ring_of(*stages: object) -> Ring:
     return ring
 
 
-@given(st.lists(st.binary(min_size=1), max_size=30), st.integers(0, 3), st.integers(1, 5))
+@given(
+    st.lists(st.binary(min_size=1), max_size=30), st.integers(0, 3), st.integers(1, 5)
+)
 def test_pressure_loses_and_reorders_nothing(
     data: list[bytes], transforms: int, window: int
 ) -> None:

@@ -64,7 +64,11 @@ def test_a_failed_connection_is_not_retried_by_default(world: World) -> None:
     world.messages.outcomes = [Reason.REFUSED]
     source = world.arrive()
     assert source.closed == Loss(Reason.REFUSED, "as told")
-    assert world.said(AttemptFailed, Refused, Ended) == ["AttemptFailed", "Refused", "Ended"]
+    assert world.said(AttemptFailed, Refused, Ended) == [
+        "AttemptFailed",
+        "Refused",
+        "Ended",
+    ]
 
 
 def test_connecting_is_tried_again_after_a_pause(world: World) -> None:

@@ -39,9 +39,14 @@ def test_sticky_sessions() -> None:
     """Equal keys choose equal endpoints; without the key any may be chosen."""
     world = World()
     endpoints = [{"spec": {"address": str(n)}} for n in range(8)]
-    spec, lb = {"protocol": "Messages"}, {"policy": "ConsistentHash", "key": "IP/src_addr"}
+    spec, lb = (
+        {"protocol": "Messages"},
+        {"policy": "ConsistentHash", "key": "IP/src_addr"},
+    )
     world.configure(
-        clusters=[{"name": "c", "spec": spec, "endpoints": endpoints, "loadbalancer": lb}]
+        clusters=[
+            {"name": "c", "spec": spec, "endpoints": endpoints, "loadbalancer": lb}
+        ]
     )
     cluster = world.proxy.config.clusters["c"]
     for address in map(str, range(20)):

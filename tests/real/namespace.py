@@ -47,7 +47,9 @@ class Network:
     @staticmethod
     def why_not() -> str:
         """Why there can be none here; empty if there can."""
-        missing = [tool for tool in ("unshare", "nsenter", "ip") if not shutil.which(tool)]
+        missing = [
+            tool for tool in ("unshare", "nsenter", "ip") if not shutil.which(tool)
+        ]
         if missing:
             return f"{', '.join(missing)} (util-linux, iproute2) not installed"
         return "" if os.geteuid() == 0 else "making a network namespace needs root"
