@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field
-from twisted.internet.defer import CancelledError, Deferred, execute, fail
+from twisted.internet.defer import Deferred, execute, fail
 from twisted.internet.error import (
     ConnectError,
     ConnectionRefusedError,
@@ -46,7 +46,7 @@ class _Connection(Spec):
     max_message: MaxMessage = MAX_MESSAGE
     """Octets of the longest message taken (longer ones close with 1009) and sent."""
     ping_interval: Seconds = 0
-    """Seconds after which the peer is sent a ping, again and again; 0: never."""
+    """Seconds between pings; 0: none are sent."""
     ping_timeout: Seconds = 0
     """Seconds after a ping in which something must be heard; 0: any time will do."""
 
@@ -181,6 +181,7 @@ class _Attempt:
 
     def __init__(self) -> None:
         self._made: Deferred[IStream] = Deferred(lambda _: self._cancel())
+        self._cancelled = False
 
     def begin(
         self, to: IStreamClientEndpoint, factory: ClientFactory
@@ -197,16 +198,16 @@ class _Attempt:
 
     def refused(self, loss: Loss) -> None:
         """It has not; only the first reason counts."""
-        if not self._made.called:
+        if not self._made.called and not self._cancelled:
             self._made.errback(RemoteError(loss))
 
     def _failed(self, failure: Failure) -> None:
-        kind = failure.check(CancelledError, *_REASONS)
-        if kind is not CancelledError:
-            reason = _REASONS[kind] if kind else Reason.LOCAL
-            self.refused(Loss(reason, failure.getErrorMessage()))
+        kind = failure.check(*_REASONS)
+        reason = _REASONS[kind] if kind else Reason.LOCAL
+        self.refused(Loss(reason, failure.getErrorMessage()))
 
     def _cancel(self) -> None:
+        self._cancelled = True  # of which the endpoints tell in many ways
         self._connecting.cancel()
         self._factory.hang_up()
 

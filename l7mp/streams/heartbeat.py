@@ -11,10 +11,11 @@ class Heartbeat:
     """
     Asks for a sign of life from time to time.
 
-    After ``interval`` seconds ``ask`` is called, and if nothing was ``heard`` within
-    ``patience`` seconds after that, so is ``silent``; then it begins again, until
-    ``stop``.  The owner sets ``heard`` whenever anything arrives: that costs next to
-    nothing, there is no timer to push forward.  Without patience it only asks.
+    Every ``interval`` seconds, or ``patience`` if that is longer, ``ask`` is called,
+    and if nothing was ``heard`` within ``patience`` seconds after that, so is
+    ``silent``, until ``stop``.  The owner sets ``heard`` whenever anything arrives:
+    that costs next to nothing, there is no timer to push forward.  Without patience
+    it only asks.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class Heartbeat:
         self._ask()
 
     def _check(self) -> None:
-        self._call = self._clock.callLater(self._interval, self._beat)
+        rest = max(0.0, self._interval - self._patience)
+        self._call = self._clock.callLater(rest, self._beat)
         if not self.heard:
             self._silent()
 

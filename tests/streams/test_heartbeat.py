@@ -26,9 +26,17 @@ class Patient:
 def test_a_silent_peer_is_noticed() -> None:
     """Nothing heard within the patience after a question is told, each time."""
     patient = Patient(10, 3)
-    patient.clock.pump([1] * 30)
-    assert patient.asked == [10, 23]
-    assert patient.silences == [13, 26]
+    patient.clock.pump([1] * 25)
+    assert patient.asked == [10, 20]
+    assert patient.silences == [13, 23]
+
+
+def test_a_patient_heart_beats_slower() -> None:
+    """Nothing is asked while an answer may still come."""
+    patient = Patient(2, 10)
+    patient.clock.pump([1] * 23)
+    assert patient.asked == [2, 12, 22]
+    assert patient.silences == [12, 22]
 
 
 def test_any_sign_of_life_counts() -> None:
