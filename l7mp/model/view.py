@@ -1,154 +1,262 @@
-"""The configuration as GET shows it: names, or recursively what they stand for."""
+"""
+What GET shows: the canonical form of every object, and of sessions.
+
+A view refers to other objects by name or, in recursive output, contains them. What
+makes views of a configuration is in ``viewer``.
+"""
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
-from l7mp.model.config import Cluster, Config, EndPoint, Listener, Route, Rule, RuleList
-from l7mp.model.lint import route_warnings
-from l7mp.model.spec import Vocabulary
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.json_schema import SkipJsonSchema
 
-View = dict[str, Any]
+from l7mp.model.declared import ListenerOptions, LogLevel, Retry, Rewrite
+from l7mp.model.spec import ClusterSpec, ListenerSpec
 
-VIRTUAL = "<VIRTUAL>"
+VIRTUAL: Final = "<VIRTUAL>"
+"""The address of the one endpoint of a cluster that reaches nothing remote."""
+
+RANDOM: Final = "<RANDOM>"
+"""The key of a load balancer that chooses at random."""
+
+INVALID: Final = "<INVALID>"
+"""Stands for what was deleted while the session lived on."""
+
+PENDING: Final = "PENDING"
+"""The status of a destination while the route is not known."""
+
+Absent = SkipJsonSchema[None]
+"""The type of what is not shown; null never is."""
+
+Reference = Annotated[
+    str,
+    Field(description="A name; `<name>:<STALE>` if it should be shown and is gone."),
+]
 
 
 def stale(name: str) -> str:
-    """How a name is shown that stands for nothing (any more)."""
+    """How a name is shown that stands for nothing, or nothing any more."""
     return f"{name}:<STALE>"
 
 
-class Viewer:
-    """Shows one configuration, as it was when the viewer was made."""
+def _drop_null_defaults(schema: dict[str, Any]) -> None:
+    """What is absent by default has no default."""
+    for field in schema.get("properties", {}).values():
+        if field.get("default", ...) is None:
+            del field["default"]
 
-    def __init__(self, config: Config, vocabulary: Vocabulary) -> None:
-        self._config, self._words = config, vocabulary
 
-    @cached_property
-    def _warnings(self) -> dict[str, list[str]]:
-        return route_warnings(self._config, self._words.kinds)
+class View(BaseModel):
+    """Something that is shown: only what was set, and nothing that is not declared."""
 
-    def admin(self, version: str) -> View:
-        """The settings of the proxy itself."""
-        admin = self._config.admin
-        shown: View = {
-            "log_level": admin.log_level,
-            "strict": admin.strict,
-            "offload": admin.offload in (True, "init"),
-            "version": version,
-        }
-        for name in ("log_file", "access_log_path"):
-            if name in admin.model_fields_set:
-                shown[name] = getattr(admin, name)
-        return shown
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra=_drop_null_defaults,
+    )
 
-    def listener(self, it: Listener, recursive: bool = False) -> View:
-        """A listener; recursively, with its rules."""
-        rules: Any = it.rules
-        if recursive:
-            rulelist = self._config.rulelists.get(it.rules)
-            rules = self.rulelist(rulelist, True)["rules"] if rulelist else None
-            rules = stale(it.rules) if rules is None else rules
-        options = {"track": 0}
-        if it.options is not None:
-            options |= it.options.dump()
-        spec = it.spec.dump()
-        return {"name": it.name, "spec": spec, "rules": rules, "options": options}
+    def dump(self) -> dict[str, Any]:
+        """The view as JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
-    def rulelist(self, it: RuleList, recursive: bool = False) -> View:
-        """A rulelist; recursively, with its rules."""
-        rules: list[Any] = list(it.rules)
-        if recursive:
-            rules = [self._rule_named(name) for name in it.rules]
-        return {"name": it.name, "rules": rules}
 
-    def _rule_named(self, name: str) -> Any:
-        rule = self._config.rules.get(name)
-        return stale(name) if rule is None else self.rule(rule, True)
+# -- the configuration ---------------------------------------------------------------
 
-    def rule(self, it: Rule, recursive: bool = False) -> View:
-        """A rule; recursively, with its route."""
-        action: View = {}
-        if it.rewrite:
-            action["rewrite"] = [
-                {"path": step.path, "value": step.value} for step in it.rewrite
-            ]
-        if it.route is not None:
-            route = self._config.routes.get(it.route)
-            action["route"] = it.route
-            if recursive:
-                action["route"] = self.route(route, True) if route else stale(it.route)
-        if it.apply is not None:
-            action["apply"] = it.apply
-        match = it.match if isinstance(it.match, dict) else {"match": "*"}
-        return {"name": it.name, "match": match, "action": action}
 
-    def route(self, it: Route, recursive: bool = False) -> View:
-        """A route; recursively, with its clusters."""
-        retry = it.retry.dump()
-        if retry == {"retry_on": "never"}:
-            retry = it.retry.model_dump(mode="json")
-        shown = {
-            "name": it.name,
-            "destination": self._cluster_named(it.destination, recursive),
-            "ingress": [self._cluster_named(name, recursive) for name in it.ingress],
-            "egress": [self._cluster_named(name, recursive) for name in it.egress],
-            "retry": retry,
-        }
-        if it.name in self._warnings:
-            shown["warnings"] = self._warnings[it.name]
-        return shown
+class AdminView(View):
+    """Settings of the proxy itself."""
 
-    def _cluster_named(self, name: str, recursive: bool) -> Any:
-        if not recursive:
-            return name
-        cluster = self._config.clusters.get(name)
-        return self.cluster(cluster, True) if cluster else stale(name)
+    log_level: LogLevel
+    strict: bool
+    offload: bool
+    """Whether the kernel may forward traffic by itself."""
+    version: str
+    """The version of the proxy."""
+    log_file: str | Absent = None
+    access_log_path: str | Absent = None
+    offload_ifs: tuple[str, ...] | Absent = None
+    """The interfaces on which the kernel may."""
 
-    def cluster(self, it: Cluster, recursive: bool = False) -> View:
-        """A cluster; recursively, with its endpoints."""
-        endpoints: Any = len(it.endpoints)
-        if recursive and it.virtual:
-            endpoints = [{"name": it.name, "spec": {"address": VIRTUAL}}]
-        elif recursive:
-            endpoints = [self.endpoint(endpoint) for endpoint in it.endpoints]
-        balancer = it.loadbalancer
-        shown: View = {"policy": balancer.policy}
-        if balancer.policy in ("ConsistentHash", "HashRing"):
-            shown["key"] = "<RANDOM>" if balancer.key is None else balancer.key
-        return {
-            "name": it.name,
-            "spec": it.spec.dump(),
-            "endpoints": endpoints,
-            "loadbalancer": shown,
-        }
 
-    def endpoint(self, it: EndPoint) -> View:
-        """An endpoint."""
-        spec: View = {"address": it.address}
-        if it.port is not None:
-            spec["port"] = it.port
-        return {"name": it.name, "spec": spec, "weight": it.weight}
+class EndPointSpecView(View):
+    """Where an endpoint is."""
 
-    def endpoints(self) -> list[View]:
-        """The endpoints of all clusters, each with the name of its cluster."""
-        return [
-            {**self.endpoint(endpoint), "cluster": cluster.name}
-            for cluster in self._config.clusters.values()
-            for endpoint in cluster.endpoints
-        ]
+    address: str
+    port: int | Absent = None
 
-    def config(self, version: str, sessions: list[View], recursive: bool) -> View:
-        """Everything, by name; recursively, clusters with their endpoints."""
-        it = self._config
-        return {
-            "admin": self.admin(version),
-            "listeners": [self.listener(one) for one in it.listeners.values()],
-            "clusters": [self.cluster(one, recursive) for one in it.clusters.values()],
-            "rulelists": [self.rulelist(one) for one in it.rulelists.values()],
-            "rules": [self.rule(one) for one in it.rules.values()],
-            "routes": [self.route(one) for one in it.routes.values()],
-            "endpoints": self.endpoints(),
-            "sessions": sessions,
-        }
+
+class EndPointView(View):
+    """One upstream of a cluster."""
+
+    name: str
+    spec: EndPointSpecView
+    weight: int | Absent = None
+    """Its share of the sessions; missing where there is nothing to share."""
+    cluster: str | Absent = None
+    """The cluster that it belongs to, where that does not go without saying."""
+
+
+class LoadBalancerView(View):
+    """How a cluster chooses among its endpoints."""
+
+    policy: Literal["Trivial", "ConsistentHash", "HashRing", "None"]
+    key: str | Absent = None
+    """The path of the metadata that is hashed, or `<RANDOM>`."""
+
+
+class ClusterView(View):
+    """Where sessions go."""
+
+    name: str
+    spec: ClusterSpec
+    endpoints: int | tuple[EndPointView, ...]
+    """How many there are; recursively, the endpoints."""
+    loadbalancer: LoadBalancerView
+    options: Any = None
+
+
+class RouteView(View):
+    """Where a session goes, and through what."""
+
+    name: str
+    destination: Reference | ClusterView
+    ingress: tuple[Reference | ClusterView, ...]
+    egress: tuple[Reference | ClusterView, ...]
+    retry: Retry
+    warnings: tuple[str, ...] | Absent = None
+    """What is lost on the way, if anything."""
+
+
+class ActionView(View):
+    """What to do with a session."""
+
+    rewrite: tuple[Rewrite, ...] | Absent = None
+    route: Reference | RouteView | Absent = None
+    apply: str | Absent = None
+
+
+class RuleView(View):
+    """A condition, and what follows from it."""
+
+    name: str
+    match: Any
+    """The predicate; `{"match": "*"}` for a rule that matches everything."""
+    action: ActionView
+
+
+class RuleListView(View):
+    """Rules, in order."""
+
+    name: str
+    rules: tuple[Reference | RuleView, ...]
+
+
+class ListenerView(View):
+    """Where sessions begin."""
+
+    name: str
+    spec: ListenerSpec
+    rules: Reference | tuple[Reference | RuleView, ...]
+    """The name of a rulelist; recursively, its rules."""
+    options: ListenerOptions
+
+
+# -- sessions -----------------------------------------------------------------------------
+
+
+class CountersView(View):
+    """What was read from a peer (in) and written to it (out)."""
+
+    messages_in: int
+    bytes_in: int
+    messages_out: int
+    bytes_out: int
+
+
+class EventView(View):
+    """Something that happened to a session."""
+
+    event: str
+    timestamp: str
+    """ISO 8601, UTC, with milliseconds."""
+    message: str
+    content: dict[str, JsonValue]
+
+
+class ReasonView(View):
+    """Why something ended."""
+
+    reason: str
+    detail: str
+
+
+class SourceView(View):
+    """Where a session began."""
+
+    origin: str
+    """The name of the listener."""
+    listener: Literal["<INVALID>"] | ListenerSpec = Field(union_mode="left_to_right")
+    """Its specification, unless it was deleted since."""
+    status: str
+    counters: CountersView
+
+
+class ChosenView(View):
+    """The endpoint of a stage; empty until one is chosen."""
+
+    name: str | Absent = None
+    spec: EndPointSpecView | Absent = None
+
+
+class StageView(View):
+    """A stage between the source and itself."""
+
+    origin: str
+    """The name of the cluster."""
+    endpoint: Literal["<INVALID>"] | ChosenView
+    """The endpoint, unless it was deleted since."""
+    protocol: str
+    status: str
+    counters: CountersView
+
+
+class PendingView(View):
+    """A destination that is not known yet."""
+
+    status: Literal["PENDING"]
+
+
+class SessionView(View):
+    """A session."""
+
+    name: str
+    metadata: dict[str, Any]
+    source: SourceView
+    destination: StageView | PendingView
+    ingress: tuple[StageView, ...]
+    egress: tuple[StageView, ...]
+    status: str
+    events: tuple[EventView, ...]
+    counters: CountersView
+    """As seen at the source."""
+    drops: dict[str, int]
+    """What reached nobody, counted by reason."""
+    warnings: tuple[str, ...] | Absent = None
+    reason: ReasonView | Absent = None
+    """Why it ended, once it has."""
+
+
+class ConfigView(View):
+    """Everything."""
+
+    admin: AdminView
+    listeners: tuple[ListenerView, ...]
+    clusters: tuple[ClusterView, ...]
+    rulelists: tuple[RuleListView, ...]
+    rules: tuple[RuleView, ...]
+    routes: tuple[RouteView, ...]
+    endpoints: tuple[EndPointView, ...]
+    sessions: tuple[SessionView, ...]
