@@ -150,7 +150,9 @@ def listen(
     """Listen on the transport, and shake hands with whoever comes."""
 
     async def shake(stream: IStream, metadata: Metadata) -> None:
-        reading = read_header(stream, _judge(decode_request, stream.kind))
+        reading: Deferred[Verdict] = read_header(
+            stream, _judge(decode_request, stream.kind)
+        )
         reading.addTimeout(HANDSHAKE, context.reactor)
         verdict: Verdict
         try:
