@@ -1,0 +1,116 @@
+"""Reading a header first, and going on as if it had not been read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from l7mp.errors import Loss, Reason, RemoteError
+from l7mp.interfaces import SINK
+from l7mp.streams.handshake import Continued, read_header
+from l7mp.testing import Memory, check_stream
+
+
+def line() -> Callable[[bytes], bytes | None]:
+    """Judges a header that ends with a new line."""
+    pieces: list[bytes] = []
+
+    def judge(piece: bytes) -> bytes | None:
+        pieces.append(piece)
+        return b"".join(pieces) if piece.endswith(b"\n") else None
+
+    return judge
+
+
+def failure_of(waiting: Deferred[bytes]) -> BaseException:
+    found: list[BaseException] = []
+    waiting.addErrback(lambda failure: found.append(failure.value))
+    (error,) = found
+    return error
+
+
+def test_a_header_may_come_in_pieces() -> None:
+    """The header is there with its last piece, and the stream is held again."""
+    stream, got = Memory(), []
+    read_header(stream, line()).addCallback(got.append)
+    stream.inject(b"a", b"b")
+    assert got == []
+    stream.inject(b"c\n", b"data")
+    assert got == [b"abc\n"]
+    assert stream.is_held
+    sink = Memory()
+    stream.deliver_to(sink)
+    stream.release(SINK)
+    assert sink.written == [b"data"]
+
+
+def test_a_peer_that_ends_has_no_header() -> None:
+    """The end of the data before the header is complete is a failure."""
+    stream = Memory()
+    reading = read_header(stream, line())
+    stream.inject(b"a")
+    stream.hang_up()
+    error = failure_of(reading)
+    assert isinstance(error, RemoteError)
+    assert error.loss.reason is Reason.FIN
+
+
+def test_a_lost_peer_has_no_header() -> None:
+    """The loss of the stream is the failure."""
+    stream = Memory()
+    reading = read_header(stream, line())
+    stream.vanish(Reason.RESET)
+    error = failure_of(reading)
+    assert isinstance(error, RemoteError)
+    assert error.loss == Loss(Reason.RESET)
+
+
+def test_who_gives_up_leaves_the_stream_held() -> None:
+    """A cancelled reading reads nothing more."""
+    stream = Memory()
+    reading = read_header(stream, line())
+    reading.cancel()
+    assert isinstance(failure_of(reading), CancelledError)
+    assert stream.is_held
+
+
+def test_the_rest_comes_first() -> None:
+    """What was read behind a header is delivered before everything else."""
+    inner, sink = Memory(), Memory()
+    stream = Continued(inner, b"rest")
+    stream.deliver_to(sink)
+    inner.inject(b"more")
+    stream.release(SINK)
+    assert sink.written == [b"rest", b"more"]
+
+
+def test_the_rest_waits_for_every_reason() -> None:
+    """What was read behind a header is held as the stream is."""
+    inner, sink = Memory(), Memory()
+    stream = Continued(inner, b"rest")
+    stream.deliver_to(sink)
+    stream.hold("full")
+    stream.release(SINK)
+    assert sink.written == []
+    stream.release("full")
+    assert sink.written == [b"rest"]
+
+
+@pytest.mark.parametrize("rest", [b"", b"rest"])
+def test_it_keeps_the_contract(rest: bytes) -> None:
+    """A continued stream is a stream, and its rest the first thing it reads."""
+
+    def make() -> tuple[Continued, Callable[[bytes], None]]:
+        inner = Memory()
+        stream = Continued(inner, rest)
+        if rest:
+            sink = Memory()
+            stream.deliver_to(sink)
+            stream.release(SINK)
+            stream.hold(SINK)
+            assert sink.written == [rest]
+        return stream, inner.inject
+
+    check_stream(make)
