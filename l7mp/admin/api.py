@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from klein import Klein
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -19,6 +18,7 @@ from l7mp.admin.errors import (
     JSON,
     PROBLEM_JSON,
     Refusal,
+    note_fault,
     original_form,
     prefers_problem,
     problem_form,
@@ -41,8 +41,6 @@ UNKNOWN = "Unknown API operation"
 BOOLEANS = ("false", "true")
 
 Serve = Callable[..., Awaitable[bytes]]
-
-log = Logger()
 
 
 def resource(proxy: Proxy, journal: Journal) -> IResource:
@@ -151,7 +149,7 @@ def _refuse(request: Any, failure: Failure) -> bytes:
     elif isinstance(error, NotFound):
         error = Refusal(404, UNKNOWN)
     elif not isinstance(error, LocalError):
-        log.failure("a REST operation failed", failure)
+        note_fault(failure)
     request.setResponseCode(status_of(error))
     if prefers_problem(request.getHeader("accept")):
         return _answer(request, PROBLEM_JSON, laid_out(problem_form(error).dump()))

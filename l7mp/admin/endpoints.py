@@ -14,8 +14,7 @@ async def _list(call: Call) -> tuple[EndPointView, ...]:
     cluster = call.config.clusters.get(call.path["name"])
     if cluster is None:
         raise NotFound
-    viewer = call.viewer
-    return tuple(viewer.endpoint(one, cluster.name) for one in cluster.endpoints)
+    return tuple(call.viewer.endpoint(one) for one in cluster.endpoints)
 
 
 async def _add(call: Call) -> View:
@@ -30,8 +29,7 @@ async def _get(call: Call) -> EndPointView:
     found = call.config.endpoint(call.path["name"])
     if found is None:
         raise NotFound
-    cluster, endpoint = found
-    return call.viewer.endpoint(endpoint, cluster.name)
+    return call.viewer.endpoint(found[1])
 
 
 async def _delete(call: Call) -> View:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
@@ -15,6 +17,9 @@ JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 FAULT = "this is a fault of the proxy: its log has the details"
+
+
+log = Logger()
 
 
 class Refusal(LocalError):
@@ -104,6 +109,11 @@ def prefers_problem(accept: str | None) -> bool:
         return False
     quality: float = accepted.quality(PROBLEM_JSON)
     return quality > 0 and (JSON not in named or quality >= accepted.quality(JSON))
+
+
+def note_fault(failure: Failure) -> None:
+    """Log what nobody foresaw, of which clients are told nothing."""
+    log.failure("a REST operation failed", failure)
 
 
 def _phrase(status: int) -> str:

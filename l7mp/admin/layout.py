@@ -13,10 +13,10 @@ FORMATS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "terse": {"separators": (",", ":")},
         "space": {"separators": (", ", ": ")},
         "lines": {"indent": 0},
-        "diffy": {"indent": 2, "sort_keys": True},
+        "diffy": {"indent": 4},
     }
 )
-"""What ``json.dumps`` is told; ``diffy`` is alike whenever the values are."""
+"""What ``json.dumps`` is told."""
 
 
 def laid_out(value: Any, style: str = "plain") -> bytes:

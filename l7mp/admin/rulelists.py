@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from l7mp.admin.errors import Refusal
 from l7mp.admin.operation import Call, NotFound, Operation
+from l7mp.errors import LocalError
 from l7mp.model import declared as say
 from l7mp.model import edit
 from l7mp.model.edit import Unknown
@@ -36,7 +36,7 @@ async def _insert(call: Call) -> View:
     words, rulelist = call.proxy.vocabulary, call.path["name"]
     given = call.path["position"]
     if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS):
-        raise Refusal(422, f"a position is a number from 0, not {quoted(given)}")
+        raise LocalError(f"Cannot add rule: {quoted(given)} is no position")
     position, it = int(given), call.body(say.RuleReferenceRequest).rule
     return await call.edit(
         lambda config: edit.insert_rule(config, words, rulelist, position, it),

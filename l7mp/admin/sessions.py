@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from l7mp.admin.operation import OK, Call, NotFound, Operation
@@ -18,7 +17,6 @@ from l7mp.model.view import (
     ChosenView,
     CountersView,
     EndPointSpecView,
-    EventView,
     PendingView,
     ReasonView,
     SessionView,
@@ -26,6 +24,7 @@ from l7mp.model.view import (
     StageView,
     View,
 )
+from l7mp.observers.journal import Journal
 
 COUNTERS = ("messages_in", "bytes_in", "messages_out", "bytes_out")
 
@@ -33,10 +32,8 @@ COUNTERS = ("messages_in", "bytes_in", "messages_out", "bytes_out")
 # -- as GET shows them ------------------------------------------------------------------
 
 
-def session_view(
-    session: Session, config: Config, events: Iterable[EventView]
-) -> SessionView:
-    """One session, what became of it so far, and what it has of ``config``."""
+def session_view(session: Session, config: Config, journal: Journal) -> SessionView:
+    """One session, what became of it so far, and what ``config`` still has of it."""
     source, *stages = session.stages
     shown: dict[str, list[StageView]] = {"ingress": [], "destination": [], "egress": []}
     for stage in stages:
@@ -54,7 +51,7 @@ def session_view(
         ingress=tuple(shown["ingress"]),
         egress=tuple(shown["egress"]),
         status=session.status,
-        events=tuple(events),
+        events=journal.events(session.name),
         counters=_counters(source),
         drops=_drops(session),
         **given,
@@ -126,7 +123,7 @@ def session_views(call: Call) -> tuple[SessionView, ...]:
 
 
 def _show(call: Call, session: Session) -> SessionView:
-    return session_view(session, call.config, call.journal.events(session.name))
+    return session_view(session, call.config, call.journal)
 
 
 async def _list(call: Call) -> tuple[SessionView, ...]:

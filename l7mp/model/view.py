@@ -96,7 +96,7 @@ class EndPointView(View):
     weight: int | Absent = None
     """Its share of the sessions; missing where there is nothing to share."""
     cluster: str | Absent = None
-    """The cluster that it belongs to, where that does not go without saying."""
+    """The cluster that it belongs to, where the endpoints of all are listed."""
 
 
 class LoadBalancerView(View):
