@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.web.server import Site
 
 from l7mp.core.registry import Context, Protocol
-from l7mp.errors import LocalError, Loss, Reason
+from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import IStream, Kind, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import REMOTE_WORDS, Spec
@@ -44,13 +44,16 @@ def connect(
     metadata: Metadata,
 ) -> Deferred[IStream]:
     """The API, for one request."""
-    if "controller" not in context.services:
-        raise LocalError("this proxy was put together without a controller")
+    controller = context.services.get("controller")
+    if controller is None:
+        why = "this proxy was put together without a controller"
+        return fail(RemoteError(Loss(Reason.LOCAL, why)))
     if not is_request(metadata):
         return succeed(Unwilling())
-    controller = context.services["controller"]
-    site: Site = context.resources.get(("site",), lambda: site_of(controller))
-    return succeed(ResourceStream(site, metadata))
+    site: Site = context.resources.get(
+        ("L7mpController", "site"), lambda: site_of(controller, context.reactor)
+    )
+    return succeed(ResourceStream(site, metadata, context.reactor))
 
 
 protocol = Protocol(

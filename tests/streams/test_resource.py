@@ -297,7 +297,7 @@ class Maker:
 
     def render(self, request: Request) -> Any:
         self.request = request
-        request.registerProducer(self, False)  # type: ignore[no-untyped-call]
+        request.registerProducer(self, False)
         return NOT_DONE_YET
 
     def resumeProducing(self) -> None:
@@ -318,10 +318,14 @@ def test_pull_producers_are_asked_while_somebody_listens() -> None:
     """A pull producer is asked again when what it made was taken, and not while held."""
     maker = Maker()
     world = World(maker.render)
+
+    def full(data: bytes) -> None:
+        world.listener.heard.append(data)
+        if data == b"2":
+            world.stage.hold("x")
+
+    world.listener.write = full  # type: ignore[method-assign]
     world.ask()
-    world.clock.pump([0, 0])
-    assert world.listener.body == b"12"
-    world.stage.hold("x")
     world.clock.pump([0] * 5)
     assert world.listener.body == b"12"
     world.stage.release("x")
@@ -343,7 +347,13 @@ def test_producers_are_stopped_when_the_session_ends() -> None:
 
 def test_push_producers_are_paused() -> None:
     """A push producer is paused while the stage is held."""
-    maker, requests = Maker(), []  # type: ignore[var-annotated]
+
+    class Pusher(Maker):
+        def resumeProducing(self) -> None:
+            self.said.append("resume")
+
+    maker = Pusher()
+    requests: list[Request] = []
     world = World(waiting(requests))
     world.ask()
     requests[0].registerProducer(maker, True)
@@ -382,7 +392,7 @@ def test_a_resource_may_leave() -> None:
     world = World(waiting(requests))
     world.ask()
     requests[0].write(b"x")
-    requests[0].loseConnection()  # type: ignore[no-untyped-call]
+    requests[0].loseConnection()
     assert world.listener.heard[1:] == [b"x", "end"]
 
 
@@ -392,7 +402,7 @@ def test_a_resource_may_give_up() -> None:
     world = World(waiting(requests))
     world.ask()
     requests[0].write(b"x")
-    requests[0].channel.abortConnection()
+    world.stage._channel.abortConnection()
     assert world.stage.loss is not None
     assert world.stage.loss.reason is Reason.RESET
     assert world.listener.heard[1:] == [b"x"]
