@@ -1,0 +1,91 @@
+"""Logger: an echo that writes down what passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from l7mp.errors import LocalError, Reason
+from l7mp.protocols import logger
+from tests.protocols.one import One
+from tests.protocols.real import LOOPBACK, real
+
+
+def test_it_echoes_and_writes_down(tmp_path: Path) -> None:
+    """What passes goes on unchanged, and into the file at once, behind the prefix."""
+    path = tmp_path / "log"
+    stream, sink = One(logger).connect(log_file=str(path), log_prefix="in")
+    stream.write(b"one\n")
+    stream.write(b"two\n")
+    stream.end()
+    assert sink.written == [b"one\n", b"two\n"]
+    assert sink.ended
+    assert path.read_bytes() == b"in: one\nin: two\n"
+
+
+def test_sessions_share_the_file(tmp_path: Path) -> None:
+    """The file is truncated when the cluster first uses it, not for each session."""
+    path = tmp_path / "log"
+    path.write_text("old")
+    one = One(logger)
+    for text in (b"1", b"2"):
+        stream, _ = one.connect(log_file=str(path))
+        stream.write(text)
+    assert path.read_bytes() == b"12"
+    one.context.resources.close()
+
+
+def test_hex_shows_offset_bytes_and_text(tmp_path: Path) -> None:
+    """With log_format hex, what passes is dumped."""
+    path = tmp_path / "log"
+    stream, _ = One(logger).connect(log_file=str(path), log_format="hex")
+    stream.write(b"\x00AB")
+    assert path.read_text().split() == ["00000000", "00", "41", "42", "|.AB|"]
+
+
+def test_a_dash_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Without a file, what passes is shown on standard output, which stays open."""
+    one = One(logger)
+    stream, _ = one.connect()
+    stream.write(b"shown\n")
+    one.context.resources.close()
+    stream.write(b"again\n")
+    assert capfdbinary.readouterr().out == b"shown\nagain\n"
+
+
+def test_a_full_disk_does_not_end_the_traffic() -> None:
+    """When nothing can be written down any more, everything still passes."""
+    one = One(logger)
+    for _ in range(2):
+        stream, sink = one.connect(log_file="/dev/full")
+        stream.write(b"1")
+        stream.write(b"2")
+        assert sink.written == [b"1", b"2"]
+    one.context.resources.close()
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    """A file that cannot be opened is named with the reason."""
+    path = tmp_path / "missing" / "log"
+    with pytest.raises(LocalError, match=f"log_file {path}: .*No such file"):
+        One(logger).connect(log_file=str(path))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_missing_directory_refuses_the_session(tmp_path: Path) -> None:
+    """A session whose log cannot be opened ends, and says why."""
+    async with real() as world:
+        listener = {"protocol": "TCP", "port": 1, "address": LOOPBACK}
+        path = tmp_path / "missing" / "log"
+        bound = await world.route(
+            listener,
+            {"protocol": "Logger", "log_file": str(path)},
+            retry={"retry_on": "never"},
+        )
+        client = world.dial((LOOPBACK, bound["port"]))
+        await client.reads_all()
+        loss = await world.loss()
+        assert loss.reason is Reason.LOCAL
+        assert str(path) in loss.detail

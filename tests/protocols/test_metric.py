@@ -1,0 +1,41 @@
+"""Metric: an echo that counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from l7mp.errors import LocalError
+from l7mp.observers.metrics import Metrics
+from l7mp.protocols import metric
+from tests.protocols.one import One
+
+
+def test_sessions_count_for_their_cluster() -> None:
+    """What passes is echoed, and added up over the sessions of the cluster."""
+    metrics = Metrics()
+    one = One(metric, metrics=metrics)
+    for _ in range(2):
+        stream, sink = one.connect()
+        stream.write(b"abc")
+        stream.end()
+        assert sink.written == [b"abc"]
+        assert sink.ended
+    shown = metrics.exposition()
+    assert 'session_byte_counter_total{clusterName="out"} 6\n' in shown
+    assert 'session_packet_counter_total{clusterName="out"} 2\n' in shown
+
+
+def test_the_counters_can_be_named() -> None:
+    """The names of the metrics are the cluster's to choose."""
+    metrics = Metrics()
+    names = {"byteCounterName": "mine", "packetCounterName": "yours"}
+    stream, _ = One(metric, metrics=metrics).connect(**names)
+    stream.write(b"abc")
+    assert 'mine{clusterName="out"} 3\n' in metrics.exposition()
+    assert 'yours{clusterName="out"} 1\n' in metrics.exposition()
+
+
+def test_without_metrics_there_is_nothing_to_count_with() -> None:
+    """A proxy put together without metrics says so."""
+    with pytest.raises(LocalError, match="without metrics"):
+        One(metric).connect()
