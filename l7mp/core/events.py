@@ -13,6 +13,7 @@ from typing import Any
 
 from l7mp.errors import Loss
 from l7mp.interfaces import IStream
+from l7mp.model.config import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,13 @@ class Warned(Event):
 
     subject: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configured(Event):
+    """A new configuration is in effect."""
+
+    config: Config
 
 
 @dataclass(frozen=True, slots=True)

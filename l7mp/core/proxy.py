@@ -10,6 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 
 from l7mp.core.events import (
+    Configured,
     Destroyed,
     Event,
     Faulted,
@@ -109,7 +110,9 @@ class Proxy(Service):
                 await self._undo(step.inverse(old))
             raise
         self.config = change.config
+        self.observe(Configured(self.config))
         self._admit()
+        self._warn_of_ignored(old)
         self._warn_of_losses(old)
         self._sever(change, spare)
         return change
@@ -160,6 +163,16 @@ class Proxy(Service):
         for stream, _, _ in running.early or ():
             stream.abort(Loss(Reason.RECONFIGURED))
         self.observe(StoppedListening(name))
+
+    def _warn_of_ignored(self, old: Config) -> None:
+        """Tell of words that the original took and that mean nothing."""
+        for table in ("listeners", "clusters"):
+            before = getattr(old, table)
+            for name, it in getattr(self.config, table).items():
+                if it.spec.ignored and name not in before:
+                    words = ", ".join(it.spec.ignored)
+                    what = f"{words}: means nothing to {it.spec.protocol}, ignored"
+                    self.observe(Warned(f"{table[:-1]} {name}", what))
 
     def _warn_of_losses(self, old: Config) -> None:
         """Tell of routes that lose boundaries, when they are declared."""

@@ -129,6 +129,8 @@ class LogWriter:
             pass  # a log that cannot be written must not end the traffic
 
     def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Configured):
+            self.set_level(event.config.admin.log_level)
         found = line(event)
         if found is not None:
             self.write(*found)

@@ -150,7 +150,7 @@ async def test_sessions(api: Served) -> None:
     assert running is not None
     where = TCP4ClientEndpoint(reactor, "127.0.0.1", running.address()["port"])
     client = await where.connect(Factory.forProtocol(Protocol))
-    client.connectionLost = lambda reason: heard.append(reason)
+    client.connectionLost = heard.append
     while not api.proxy.sessions:
         await api.ok("GET", "/sessions")
     (session,) = await api.ok("GET", "/sessions")

@@ -183,6 +183,16 @@ def test_declared_losses_are_warned_about(world: World) -> None:
     assert warning.subject.startswith("route")
 
 
+def test_words_without_meaning_are_warned_about(world: World) -> None:
+    """What the original took and ignored is ignored, and said to be."""
+    world.configure(
+        clusters=[{"name": "e", "spec": {"protocol": "Echo", "port": 16000}}]
+    )
+    (warning,) = [e for e in world.events if isinstance(e, Warned)]
+    assert warning.subject == "cluster e"
+    assert "port" in warning.message
+
+
 def test_observers_do_not_disturb_each_other(world: World) -> None:
     """An observer that fails is reported to the others."""
 

@@ -13,6 +13,8 @@ from twisted.python.failure import Failure
 
 from l7mp.core import events
 from l7mp.errors import LocalError, Loss, Reason
+from l7mp.model.config import Config
+from l7mp.model.declared import Admin
 from l7mp.observers.log import LEVELS, LogWriter, line, open_log
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -64,6 +66,14 @@ def test_levels_change_at_run_time_and_silent_is_silent() -> None:
     log.set_level("error")
     log.write("error", "x", "but this")
     assert out.getvalue() == "2026-01-02T03:04:05.678Z ERR! x but this\n"
+
+
+def test_the_level_follows_the_configuration() -> None:
+    """POST /admin changes what is logged."""
+    log, out = writer("error")
+    log(events.Configured(Config(admin=Admin(log_level="info"))))
+    log(events.Connected("s"))
+    assert "s connected" in out.getvalue()
 
 
 def test_twisteds_warnings_and_failures() -> None:
