@@ -11,10 +11,10 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench wheel clean dev
+.PHONY: help run test lint format bench reference wheel clean dev
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the proxy in the foreground on $(CONFIG); stop it with Ctrl-C
 	@scripts/venv
@@ -37,6 +37,10 @@ format: ## let ruff mend what it can
 bench: ## measurements against other proxies
 	@scripts/venv
 	@bench/run
+
+reference: ## write docs/configuration.rst anew from the models
+	@scripts/venv
+	@$(BIN)/python scripts/make_reference.py
 
 wheel: ## build a wheel into dist/
 	@scripts/venv test
