@@ -60,7 +60,6 @@ async def test_endpoints(api: Served) -> None:
         "name": "e",
         "spec": {"address": "a", "port": 7},
         "weight": 2,
-        "cluster": "c",
     }
     assert await api.ok("GET", "/clusters/c/endpoints") == [shown]
     assert await api.ok("GET", "/endpoints/e") == shown
