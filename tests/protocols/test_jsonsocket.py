@@ -1,0 +1,262 @@
+"""JSONSocket over TCP, UDP and Unix sockets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import Clock
+
+from l7mp.core.registry import Context, Registry
+from l7mp.errors import Loss, Reason
+from l7mp.interfaces import SINK, Kind
+from l7mp.protocols import jsonsocket, tcp
+from l7mp.protocols.jsonsocket import HANDSHAKE
+from l7mp.testing import Memory
+from tests.core.support import Fake
+from tests.protocols.real import LOOPBACK, Conn, Real, real
+from tests.streams.loopback import peers, turn, until
+
+TCP: dict[str, Any] = {"protocol": "TCP", "port": 1, "address": LOOPBACK}
+OVER_TCP: dict[str, Any] = {"protocol": "JSONSocket", "transport": TCP}
+TO_TCP: dict[str, Any] = {"protocol": "TCP", "port": 1}
+HELLO = b'{"JSONSocketVersion": 1, "who": "me"}'
+NEVER = {"retry_on": "never"}
+
+
+def status(answer: bytes) -> int:
+    found: int = json.loads(answer)["JSONSocketStatus"]
+    return found
+
+
+async def echoed(world: Real, **route: Any) -> Conn:
+    """A client of a JSONSocket listener over TCP, in front of an echo."""
+    bound = await world.route(OVER_TCP, {"protocol": "Echo"}, **route)
+    return world.dial((LOOPBACK, bound["port"]))
+
+
+async def answer(conn: Conn) -> bytes:
+    """The header of the server."""
+    await until(lambda: conn.pull() and b"}" in conn.got)
+    head, brace, conn.got = conn.got.partition(b"}")
+    return head + brace
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_header_may_come_in_segments() -> None:
+    """A header that is cut anywhere is read, and its words are metadata."""
+    async with real() as world:
+        client = await echoed(world)
+        for cut in (HELLO[:1], HELLO[1:9], HELLO[9:]):
+            client.send(cut)
+            await turn(5)
+        assert status(await answer(client)) == 200
+        header = world.session.metadata["JSONSocket"]
+        assert header == {"JSONSocketVersion": 1, "who": "me"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_data_right_behind_the_header_is_kept() -> None:
+    """What comes in one segment with the header is the first of the data."""
+    async with real() as world:
+        client = await echoed(world)
+        client.send(HELLO + b"first")
+        client.finish()
+        await answer(client)
+        assert await client.reads_all() == b"first"
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [(b"nonsense", 400), (b"{}", 400), (b'{"JSONSocketVersion": 7}', 505)],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_bad_header_is_refused(header: bytes, code: int) -> None:
+    """Who sends no header, or one of another version, is told so, and there is no session."""
+    async with real() as world:
+        client = await echoed(world)
+        client.send(header)
+        assert status(await client.reads_all()) == code
+        assert not world.proxy.sessions
+
+
+@pytest_twisted.ensureDeferred
+async def test_half_a_header_is_refused() -> None:
+    """Who ends in the middle of the header is told so."""
+    async with real() as world:
+        client = await echoed(world)
+        client.send(HELLO[:9])
+        client.finish()
+        assert status(await client.reads_all()) == 400
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_route_is_404() -> None:
+    """A session without a route is refused with 404."""
+    async with real() as world:
+        bound = await world.route(OVER_TCP, {"protocol": "Echo"})
+        listener = world.proxy._running["in"].listener
+        object.__setattr__(listener, "rules", "missing")
+        client = world.dial((LOOPBACK, bound["port"]))
+        client.send(HELLO)
+        assert status(await client.reads_all()) == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_yes_is_said_when_the_route_is_connected() -> None:
+    """A client is answered when its upstream is there; one that is not is 502."""
+    async with real() as world:
+        server = world.serve()
+        where = {"address": LOOPBACK, "port": server.getsockname()[1]}
+        server.close()
+        bound = await world.route(OVER_TCP, TO_TCP, where, retry=NEVER)
+        client = world.dial((LOOPBACK, bound["port"]))
+        client.send(HELLO)
+        assert status(await client.reads_all()) == 502
+
+
+@pytest_twisted.ensureDeferred
+async def test_unix_sockets_carry_it(tmp_path: Path) -> None:
+    """Over a Unix socket it is as over TCP."""
+    path = str(tmp_path / "s")
+    carrier = {"protocol": "UnixDomainSocket", "filename": path}
+    async with real() as world:
+        await world.route(
+            {"protocol": "JSONSocket", "transport": carrier}, {"protocol": "Echo"}
+        )
+        client = world.dial(path)
+        client.send(HELLO + b"x")
+        assert status(await answer(client)) == 200
+        client.finish()
+        assert await client.reads_all() == b"x"
+
+
+@pytest_twisted.ensureDeferred
+async def test_udp_carries_it() -> None:
+    """Over UDP the header is the first message, and so is the answer."""
+    carrier = {"protocol": "UDP", "port": 1, "address": LOOPBACK}
+    async with real() as world:
+        bound = await world.route(
+            {"protocol": "JSONSocket", "transport": carrier}, {"protocol": "Echo"}
+        )
+        to = (LOOPBACK, bound["port"])
+        with peers(2) as (client, stranger):
+            client.send(HELLO, to)
+            assert status((await client.receive())[0]) == 200
+            client.send(b"data", to)
+            assert (await client.receive())[0] == b"data"
+            stranger.send(b"nonsense", to)
+            assert status((await stranger.receive())[0]) == 400
+
+
+# -- as a client ------------------------------------------------------------------
+
+
+async def upstream_of(world: Real, **spec: Any) -> tuple[Conn, Conn]:
+    """A client, and the upstream to which a JSONSocket cluster connects for it."""
+    server = world.serve()
+    where = {"address": LOOPBACK, "port": server.getsockname()[1]}
+    cluster = {"protocol": "JSONSocket", "transport": TO_TCP, **spec}
+    bound = await world.route(TCP, cluster, where, retry=NEVER)
+    client = world.dial((LOOPBACK, bound["port"]))
+    return client, await world.accept(server)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cluster_says_the_header_first() -> None:
+    """The declared header goes first; data waits for the answer, and may follow it."""
+    header = [
+        {"path": {"from": "/IP/src_addr", "to": "/from"}},
+        {"set": {"key": "/k", "value": [1]}},
+    ]
+    async with real() as world:
+        client, upstream = await upstream_of(world, header=header)
+        client.send(b"data")
+        head = json.loads(await answer(upstream))
+        assert head == {"from": LOOPBACK, "k": [1], "JSONSocketVersion": 1}
+        await turn(5)
+        assert not upstream.pull()
+        upstream.send(b'{"JSONSocketVersion": 1, "JSONSocketStatus": 200}first')
+        assert await client.reads(5) == b"first"
+        assert await upstream.reads(4) == b"data"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_ends_the_session() -> None:
+    """What the server says no with is in the session's loss."""
+    async with real() as world:
+        _, upstream = await upstream_of(world)
+        await answer(upstream)
+        upstream.send(
+            b'{"JSONSocketVersion": 1, "JSONSocketStatus": 403,'
+            b' "JSONSocketMessage": "go away"}'
+        )
+        loss = await world.loss()
+        assert loss.reason is Reason.REFUSED
+        assert "403" in loss.detail
+        assert "go away" in loss.detail
+        await upstream.reads_all()
+
+
+# -- without a network ------------------------------------------------------------
+
+
+class Bench:
+    """A JSONSocket listener over memory."""
+
+    def __init__(self) -> None:
+        self.clock, self.carrier = Clock(), Fake("Carrier", Kind.BYTES)
+        registry = Registry.of(
+            [jsonsocket.protocol, self.carrier.protocol, tcp.protocol]
+        )
+        context = Context(reactor=self.clock, registry=registry)
+        spec = registry.vocabulary().listener(
+            {"protocol": "JSONSocket", "transport": {"protocol": "Carrier"}}
+        )
+        self.accepted: list[Any] = []
+        context.listen(spec, lambda stream, *_: self.accepted.append(stream))
+
+    def arrive(self, *data: bytes) -> Memory:
+        peer = Memory(Kind.BYTES)
+        self.carrier.near[0].accept(peer, {}, "")
+        peer.inject(*data)
+        return peer
+
+
+def test_who_says_nothing_is_sent_away() -> None:
+    """A client that sends no header in time is told 408."""
+    bench = Bench()
+    peer = bench.arrive()
+    bench.clock.advance(HANDSHAKE)
+    assert [status(said) for said in peer.written] == [408]
+    assert peer.closed is not None
+    assert not bench.accepted
+
+
+def test_a_client_is_owed_one_answer() -> None:
+    """A session that is dropped before it was connected still answers, and only once."""
+    bench = Bench()
+    peer = bench.arrive(HELLO)
+    (stream,) = bench.accepted
+    stream.abort(Loss(Reason.RESET))
+    stream.close(Loss(Reason.RESET))
+    assert [status(said) for said in peer.written] == [502]
+    assert peer.closed == Loss(Reason.RESET)
+
+
+def test_the_answer_comes_before_the_data() -> None:
+    """Being established is what the 200 means."""
+    bench = Bench()
+    peer, sink = bench.arrive(HELLO + b"data"), Memory()
+    (stream,) = bench.accepted
+    assert peer.written == []
+    stream.deliver_to(sink)
+    stream.established()
+    stream.release(SINK)
+    assert [status(said) for said in peer.written] == [200]
+    assert sink.written == [b"data"]
+    stream.abort(Loss(Reason.RESET))
+    assert len(peer.written) == 1
