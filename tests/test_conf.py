@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import shutil
@@ -60,11 +61,8 @@ def test_ports_are_distinct() -> None:
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".yaml")])
 def test_says_how_to_try_it(name: str) -> None:
     """An example begins with a comment that has commands to try it with."""
-    comment = []
-    for line in (CONF / name).read_text().splitlines():
-        if not line.startswith("#"):
-            break
-        comment.append(line)
+    lines = (CONF / name).read_text().splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
     assert any(line.startswith("#   ") for line in comment)
 
 

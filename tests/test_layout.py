@@ -28,7 +28,13 @@ OF_THE_WHOLE = {
 }
 
 # Test files of the tree itself.
-OF_THE_TREE = {"test_layout.py", "test_wheel.py", "test_conf.py", "test_docs.py"}
+OF_THE_TREE = {
+    "test_layout.py",
+    "test_wheel.py",
+    "test_conf.py",
+    "test_docs.py",
+    "test_readme.py",
+}
 
 EMPTY_CONTAINERS = {
     "dict",
