@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Any, cast
@@ -49,7 +50,7 @@ class _Listening:
     def stop(self) -> Deferred[None]:
         # Twisted removes a file at that path even when it is no longer ours.
         if not self._is_ours():
-            self._port._preexistingSocket = True  # noqa: SLF001
+            self._port._bindPath = b"\0"  # noqa: SLF001  # so that there is no file
         return cast("Deferred[None]", maybeDeferred(self._port.stopListening))
 
     def _is_ours(self) -> bool:
@@ -76,6 +77,8 @@ def _bind(context: Context, path: str, accept: Accept) -> IListening:
 
 def _clear(path: str) -> None:
     """Remove a socket file that a process left behind."""
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise LocalError(f"cannot listen at {path}: {os.strerror(errno.ENOENT)}")
     try:
         mode = os.stat(path).st_mode
     except OSError:

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from l7mp.core.registry import Context, Registry
 from l7mp.interfaces import SINK, Metadata
@@ -36,8 +37,10 @@ class One:
         made: list[Any] = []
         connecting = self.context.connect(declared, OUT, metadata or {})
         connecting.addCallback(made.append)
-        connecting.addErrback(lambda failure: failure.raiseException())
+        connecting.addErrback(made.append)
         (stream,) = made
+        if isinstance(stream, Failure):
+            raise stream.value
         sink = Memory()
         stream.deliver_to(sink)
         stream.release(SINK)

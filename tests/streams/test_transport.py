@@ -37,6 +37,10 @@ class Wire(StringTransport):
     def loseWriteConnection(self) -> None:
         self.halfclosed = True
 
+    def unregisterProducer(self) -> None:
+        if self.producer is not None:
+            super().unregisterProducer()
+
 
 def make_wired(clock: Any) -> tuple[TransportStream, Wire]:
     wire = Wire()
