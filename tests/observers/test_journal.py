@@ -67,7 +67,7 @@ def test_time_is_the_clock_s() -> None:
         events.Ended("s", LOSS),
     ):
         journal(event)
-    assert [page.timestamp[-5:] for page in journal.events("s")] == [
+    assert [page.timestamp[-4:] for page in journal.events("s")] == [
         "678Z",
         "679Z",
         "680Z",
