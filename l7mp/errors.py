@@ -7,10 +7,10 @@ Nothing here does I/O; every room may import it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why a stream or a session ended; the words of REST, log and metrics."""
 
     FIN = "fin"
@@ -73,7 +73,9 @@ class Loss:
         return _STATUS.get(self.reason, 502)
 
     def __str__(self) -> str:
-        return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
+        return (
+            f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
+        )
 
 
 class LocalError(Exception):

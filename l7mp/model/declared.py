@@ -47,6 +47,13 @@ class Admin(Declared):
     version: str | None = None
     """What GET shows; ignored on input."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_version(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: value[key] for key in value if key != "version"}
+        return value
+
 
 class EndPointSpec(Declared):
     """Where an endpoint is."""

@@ -7,9 +7,9 @@ It is the only mutable thing in ``model`` and lives as long as one edit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from l7mp.model import declared as say
 from l7mp.model import pointer as pointers
@@ -24,19 +24,11 @@ from l7mp.model.config import (
     Rule,
     RuleList,
 )
+from l7mp.model.loops import find_loop
+from l7mp.model.naming import Names, paired
 from l7mp.model.problem import Invalid, Problem
 from l7mp.model.spec import Vocabulary
-
-T = TypeVar("T")
-
-
-class _Named(Protocol):
-    @property
-    def parent(self) -> str | None: ...
-
-
-COLLISIONS = 20
-"""How many suffixes are tried when a generated name is taken."""
+from l7mp.model.view import RANDOM, VIRTUAL
 
 
 class Draft:
@@ -53,7 +45,7 @@ class Draft:
         self.rulelists = dict(config.rulelists)
         self.rules = dict(config.rules)
         self.routes = dict(config.routes)
-        self._serials = dict(config.serials)
+        self._names = Names(config.serials)
         self._endpoints = {
             endpoint.name: cluster.name
             for cluster in config.clusters.values()
@@ -76,7 +68,7 @@ class Draft:
             rulelists=self.rulelists,
             rules=self.rules,
             routes=self.routes,
-            serials=self._serials,
+            serials=self._names.serials,
         )
 
     def refuse(self, path: str, message: str, hint: str = "") -> None:
@@ -85,23 +77,17 @@ class Draft:
 
     # -- names ----------------------------------------------------------------
 
-    def _generate(
-        self, kind: str, stem: str, taken: Mapping[str, Any], before: str | None = None
+    def _name(
+        self,
+        kind: str,
+        given: str | None,
+        parent: str | None,
+        taken: Mapping[str, Any],
+        former: Iterable[str | None],
     ) -> str:
-        """
-        A fresh name; ``before`` is the one that the previous configuration generated
-        for the same place, so that declaring the same again names it the same.
-        """
-        if before is not None and before not in taken:
-            return before
-        number = self._serials.get(kind, 0)
-        self._serials[kind] = number + 1
-        name = f"{stem}-{number}" if stem else f"{kind}-{number}"
-        for attempt in range(1, COLLISIONS + 1):
-            if name not in taken:
-                return name
-            name = f"{stem or kind}-{number}_{attempt}"
-        return self._generate(kind, stem, taken)
+        """``given``, or a name in which kind and parent can be recognized."""
+        stem = f"{parent}-{kind}" if parent else kind
+        return given or self._names.generate(kind, stem, taken, former)
 
     def _claim(self, kind: str, name: str, taken: Mapping[str, Any], at: str) -> None:
         if name in taken:
@@ -113,36 +99,52 @@ class Draft:
     def add_listener(self, it: say.Listener, at: str) -> str:
         """Add a listener with everything that is defined in it."""
         self._claim("Listener", it.name, self.listeners, at)
+        inside = f"{at}/rules"
         if isinstance(it.rules, str):
-            rules = self._refers("rulelist", it.rules, f"{at}/rules")
+            rules = self._refers("rulelist", it.rules, inside)
+        elif isinstance(it.rules, say.RuleList):
+            rules = self.add_rulelist(it.rules, inside, parent=it.name)
         else:
-            given = it.rules
-            if not isinstance(given, say.RuleList):
-                given = say.RuleList(rules=given)
-            rules = self.add_rulelist(given, f"{at}/rules", parent=it.name)
-        self.listeners[it.name] = Listener(it.name, it.spec, rules, it.options)
+            rulelist = say.RuleList(rules=it.rules)
+            rules = self._add_rulelist(rulelist, inside, inside, it.name)
+        # what is not said and what is said by default are the same
+        options = None if it.options == say.ListenerOptions() else it.options
+        self.listeners[it.name] = Listener(it.name, it.spec, rules, options)
         return it.name
 
     def add_rulelist(self, it: say.RuleList, at: str, parent: str | None = None) -> str:
         """Add a rulelist; ``parent`` names the listener in which it is defined."""
-        before = self._previous.listeners.get(parent or "")
-        name = it.name or self._generate(
-            "RuleList",
-            f"{parent}-RuleList" if parent else "",
-            self.rulelists,
-            _implicit(before and before.rules, self._previous.rulelists),
-        )
+        return self._add_rulelist(it, at, f"{at}/rules", parent)
+
+    def _add_rulelist(
+        self, it: say.RuleList, at: str, inside: str, parent: str | None
+    ) -> str:
+        """``inside`` is where its rules are written."""
+        former: Iterable[str] = self._previous.rulelists
+        if parent is not None:
+            listener = self._previous.listeners.get(parent)
+            former = (listener.rules,) if listener else ()
+        name = self._name("RuleList", it.name, parent, self.rulelists, former)
         self._claim("RuleList", name, self.rulelists, at)
-        inside = at if parent else f"{at}/rules"
-        former = self._previous.rulelists.get(name)
+        before = self._previous.rulelists.get(name)
+        old = paired(it.rules, before.rules if before else (), self._was_rule)
         rules = tuple(
-            self.rule_reference(
-                rule, f"{inside}/{index}", name, _at(former and former.rules, index)
-            )
+            self.rule_reference(rule, f"{inside}/{index}", name, old[index])
             for index, rule in enumerate(it.rules)
         )
         self.rulelists[name] = RuleList(name, rules, parent=parent)
         return name
+
+    def _was_rule(self, it: str | say.Rule, name: str) -> bool:
+        """Whether the previous rule of this name said the same, routes apart."""
+        if isinstance(it, str) or it.name:
+            return name == (it if isinstance(it, str) else it.name)
+        old = self._previous.rules.get(name)
+        return old is not None and (old.match, old.apply, old.rewrite) == (
+            _condition(it.match),
+            it.action.apply,
+            _rewrites(it),
+        )
 
     def rule_reference(
         self, it: str | say.Rule, at: str, parent: str, before: str | None = None
@@ -161,23 +163,16 @@ class Draft:
         before: str | None = None,
     ) -> str:
         """Add a rule; ``parent`` names the rulelist in which it is defined."""
-        name = it.name or self._generate(
-            "Rule",
-            f"{parent}-Rule" if parent else "",
-            self.rules,
-            _implicit(before, self._previous.rules),
-        )
+        former = (before,) if parent else self._previous.rules
+        name = self._name("Rule", it.name, parent, self.rules, former)
         self._claim("Rule", name, self.rules, at)
         if it.action.apply is not None:
             self._refers("rulelist", it.action.apply, f"{at}/action/apply")
             self._applies = True
         self.rules[name] = Rule(
             name=name,
-            match=it.match,
-            rewrite=tuple(
-                Rewrite(step.path, step.value, pointers.parse(step.path))
-                for step in it.action.rewrite or ()
-            ),
+            match=_condition(it.match),
+            rewrite=_rewrites(it),
             route=self._route_reference(it.action.route, f"{at}/action/route", name),
             apply=it.action.apply,
             parent=parent,
@@ -201,25 +196,34 @@ class Draft:
 
     def add_route(self, it: say.Route, at: str, parent: str | None = None) -> str:
         """Add a route; ``parent`` names the rule in which it is defined."""
-        before = self._previous.rules.get(parent or "")
-        name = it.name or self._generate(
-            "Route",
-            f"{parent}-Route" if parent else "",
-            self.routes,
-            _implicit(before and before.route, self._previous.routes),
-        )
+        former: Iterable[str | None] = self._previous.routes
+        if parent is not None:
+            rule = self._previous.rules.get(parent)
+            former = (rule.route,) if rule else ()
+        name = self._name("Route", it.name, parent, self.routes, former)
         self._claim("Route", name, self.routes, at)
         old = self._previous.routes.get(name)
         self.routes[name] = Route(
             name=name,
             destination=self._stage(
-                it.destination, f"{at}/destination", name, "", old and old.destination
+                it.destination,
+                f"{at}/destination",
+                name,
+                old.destination if old else None,
             ),
             ingress=self._chain(
-                it.ingress, f"{at}/ingress", name, "-ingress", old and old.ingress
+                it.ingress or (),
+                f"{at}/ingress",
+                f"{name}-ingress",
+                name,
+                old.ingress if old else (),
             ),
             egress=self._chain(
-                it.egress, f"{at}/egress", name, "-egress", old and old.egress
+                it.egress or (),
+                f"{at}/egress",
+                f"{name}-egress",
+                name,
+                old.egress if old else (),
             ),
             retry=it.retry or say.Retry(retry_on="never"),
             parent=parent,
@@ -228,39 +232,48 @@ class Draft:
 
     def _chain(
         self,
-        chain: Iterable[str | say.Cluster] | None,
+        chain: Sequence[str | say.Cluster],
         at: str,
+        stem: str,
         route: str,
-        which: str,
-        before: Sequence[str] | None,
+        former: Sequence[str],
     ) -> tuple[str, ...]:
+        old = paired(chain, former, self._was_cluster)
         return tuple(
-            self._stage(stage, f"{at}/{index}", route, which, _at(before, index))
-            for index, stage in enumerate(chain or ())
+            self._stage(stage, f"{at}/{index}", route, old[index], stem)
+            for index, stage in enumerate(chain)
         )
 
+    def _was_cluster(self, it: str | say.Cluster, name: str) -> bool:
+        """Whether the previous cluster of this name spoke the same."""
+        if isinstance(it, str) or it.name:
+            return name == (it if isinstance(it, str) else it.name)
+        old = self._previous.clusters.get(name)
+        return old is not None and old.spec == it.spec
+
     def _stage(
-        self, it: str | say.Cluster, at: str, route: str, which: str, before: str | None
+        self,
+        it: str | say.Cluster,
+        at: str,
+        route: str,
+        before: str | None,
+        stem: str = "",
     ) -> str:
         if isinstance(it, str):
             return self._refers("cluster", it, at)
-        return self.add_cluster(it, at, route, which, before)
+        return self.add_cluster(it, at, route, stem, before)
 
     def add_cluster(
         self,
         it: say.Cluster,
         at: str,
         parent: str | None = None,
-        which: str = "",
+        stem: str = "",
         before: str | None = None,
     ) -> str:
         """Add a cluster; ``parent`` names the route in whose chain it is defined."""
-        name = it.name or self._generate(
-            "Cluster",
-            f"{parent}{which}-Cluster" if parent else "",
-            self.clusters,
-            _implicit(before, self._previous.clusters),
-        )
+        former = (before,) if parent else self._previous.clusters
+        name = self._name("Cluster", it.name, stem or parent, self.clusters, former)
         self._claim("Cluster", name, self.clusters, at)
         protocol = it.spec.protocol
         virtual = protocol in self._vocabulary.virtual
@@ -275,11 +288,23 @@ class Draft:
             parent=parent,
             options=it.options,
         )
-        former = self._previous.clusters.get(name)
-        for index, endpoint in enumerate(_listed(it.endpoints)):
-            old = _at(former and former.endpoints, index)
-            self.add_endpoint(name, endpoint, f"{at}/endpoints/{index}", old)
+        self._add_endpoints(name, it.endpoints, f"{at}/endpoints")
         return name
+
+    def _add_endpoints(
+        self, cluster: str, given: Sequence[say.EndPoint] | int | None, at: str
+    ) -> None:
+        if given is None or isinstance(given, int):
+            return
+        virtual = self.clusters[cluster].virtual
+        before = self._previous.clusters.get(cluster)
+        former = paired(given, before.endpoints if before else (), _was_endpoint)
+        for index, endpoint in enumerate(given):
+            if virtual and endpoint.spec.address == VIRTUAL:
+                continue  # what GET shows, not what somebody wants
+            old = former[index]
+            known = old if old and _was_endpoint(endpoint, old) else None
+            self.add_endpoint(cluster, endpoint, f"{at}/{index}", known)
 
     def _balancer(
         self, given: say.LoadBalancer | None, protocol: str, at: str
@@ -290,6 +315,8 @@ class Draft:
         if given.policy == "None" and protocol not in self._vocabulary.virtual:
             hint = "use Trivial or ConsistentHash"
             self.refuse(f"{at}/policy", "None is for clusters without endpoints", hint)
+        if given.key == RANDOM:  # what GET shows
+            return given.model_copy(update={"key": None})
         return given
 
     def add_endpoint(
@@ -301,20 +328,13 @@ class Draft:
             what = f'cluster "{cluster}" reaches nothing remote'
             self.refuse(at, what, "leave its endpoints out")
         address, port = it.spec.address, it.spec.port
-        same = before is not None and (before.address, before.port) == (address, port)
-        name = it.name or self._generate(
-            "EndPoint",
-            f"{cluster}-EndPoint",
-            self._endpoints,
-            before.name if before is not None and same else None,
-        )
+        former = (before.name,) if before else ()
+        name = self._name("EndPoint", it.name, cluster, self._endpoints, former)
         self._claim("EndPoint", name, self._endpoints, at)
         self._endpoints[name] = cluster
         weight = it.weight if it.weight is not None else it.spec.weight
         fresh = EndPoint(name, address, port, 1 if weight is None else weight)
-        self.clusters[cluster] = replace(
-            owner, endpoints=(*owner.endpoints, fresh)
-        )
+        self.clusters[cluster] = replace(owner, endpoints=(*owner.endpoints, fresh))
         return name
 
     # -- the whole ------------------------------------------------------------
@@ -322,6 +342,7 @@ class Draft:
     def add_everything(self, it: say.Config, at: str = "") -> None:
         """Add all of a declared configuration, in the original's order."""
         self.admin = it.admin
+        self._names.reserve(it)
         for index, cluster in enumerate(it.clusters):
             self.add_cluster(cluster, f"{at}/clusters/{index}")
         for index, listener in enumerate(it.listeners):
@@ -363,53 +384,19 @@ class Draft:
             self.refuse("", what, "remove one of the apply actions")
 
 
-def _implicit(name: str | None, table: Mapping[str, _Named]) -> str | None:
-    """``name`` if it was generated for a definition, and not chosen by somebody."""
-    found = table.get(name or "")
-    return name if found is not None and found.parent is not None else None
+def _was_endpoint(it: say.EndPoint, old: EndPoint) -> bool:
+    if it.name:
+        return it.name == old.name
+    return (it.spec.address, it.spec.port) == (old.address, old.port)
 
 
-def _at(items: Sequence[T] | None, index: int) -> T | None:
-    return items[index] if items is not None and index < len(items) else None
+def _condition(match: Any) -> Any:
+    """A predicate; None for the one that GET shows where none was given."""
+    return None if match == {"match": "*"} else match
 
 
-def _listed(endpoints: Iterable[say.EndPoint] | int | None) -> Iterable[say.EndPoint]:
-    return () if endpoints is None or isinstance(endpoints, int) else endpoints
-
-
-def find_loop(
-    rulelists: Mapping[str, RuleList], rules: Mapping[str, Rule]
-) -> tuple[str, ...]:
-    """The names along a loop of ``apply`` actions, the first repeated; () if none."""
-    follows = {
-        name: [
-            rules[rule].apply or ""
-            for rule in rulelist.rules
-            if rule in rules and rules[rule].apply in rulelists
-        ]
-        for name, rulelist in rulelists.items()
-    }
-    done: set[str] = set()
-    for start in follows:
-        trail: dict[str, Iterator[str]] = {}
-        step: str | None = start
-        while step is not None:
-            if step in trail:
-                names = list(trail)
-                return (*names[names.index(step) :], step)
-            if step not in done:
-                trail[step] = iter(follows[step])
-            step = _next_step(trail, done)
-    return ()
-
-
-def _next_step(trail: dict[str, Iterator[str]], done: set[str]) -> str | None:
-    """One step further in a depth-first walk, or None when the walk is over."""
-    while trail:
-        last = next(reversed(trail))
-        following = next(trail[last], None)
-        if following is not None:
-            return following
-        done.add(last)
-        del trail[last]
-    return None
+def _rewrites(it: say.Rule) -> tuple[Rewrite, ...]:
+    return tuple(
+        Rewrite(step.path, step.value, pointers.parse(step.path))
+        for step in it.action.rewrite or ()
+    )

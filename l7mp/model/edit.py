@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from l7mp.errors import LocalError
 from l7mp.model import declared as say
@@ -22,7 +23,6 @@ from l7mp.model.config import (
     RuleList,
 )
 from l7mp.model.draft import Draft
-from l7mp.model.problem import Invalid, Problem
 from l7mp.model.spec import Vocabulary
 
 Ref = tuple[ObjectKind, str]
@@ -170,14 +170,16 @@ def _same(new: object, old: object) -> bool:
         return new.spec == old.spec
     if isinstance(new, Cluster) and isinstance(old, Cluster):
         # sessions keep the endpoint they have; balancing is for those to come
-        if not set(old.endpoints) <= set(new.endpoints):
-            return False
-        return new.spec == old.spec
+        return new.spec == old.spec and _addresses(old) <= _addresses(new)
     if isinstance(new, RuleList) and isinstance(old, RuleList):
         return True  # only new sessions look anything up
     if isinstance(new, (Rule, Route)) and type(new) is type(old):
-        return replace(new, parent=None) == replace(old, parent=None)  # type: ignore[type-var]
+        return replace(new, parent=None) == replace(old, parent=None)
     return new == old
+
+
+def _addresses(cluster: Cluster) -> set[tuple[str, str, int | None]]:
+    return {(one.name, one.address, one.port) for one in cluster.endpoints}
 
 
 # -- deleting --------------------------------------------------------------------
@@ -213,6 +215,7 @@ class _Removal:
             rulelist = self.rulelists.get(listener.rules)
             if rulelist is not None and rulelist.parent == name:
                 self.rulelist(listener.rules, recursive)
+        _orphan(self.rulelists, name)
 
     def rulelist(self, name: str, recursive: bool) -> None:
         rulelist = self.rulelists.pop(name)
@@ -220,6 +223,7 @@ class _Removal:
             rule = self.rules.get(rule_name)
             if rule is not None and rule.parent == name:
                 self.rule(rule_name, recursive)
+        _orphan(self.rules, name)
 
     def rule(self, name: str, recursive: bool) -> None:
         rule = self.rules.pop(name)
@@ -227,6 +231,7 @@ class _Removal:
             route = self.routes.get(rule.route)
             if route is not None and route.parent == name:
                 self.route(rule.route, recursive)
+        _orphan(self.routes, name)
 
     def route(self, name: str, recursive: bool) -> None:
         route = self.routes.pop(name)
@@ -235,11 +240,22 @@ class _Removal:
             cluster = self.clusters.get(stage)
             if cluster is not None and cluster.parent == name:
                 self.cluster(stage, recursive)
+        _orphan(self.clusters, name)
 
     def cluster(self, name: str, recursive: bool) -> None:
         del self.clusters[name]
         if recursive:
             self.severed.add(("cluster", name))
+
+
+Child = TypeVar("Child", RuleList, Rule, Route, Cluster)
+
+
+def _orphan(table: dict[str, Child], parent: str) -> None:
+    """What outlives its parent belongs to no other that gets the same name."""
+    for name, child in table.items():
+        if child.parent == parent:
+            table[name] = replace(child, parent=None)
 
 
 def delete_listener(config: Config, name: str, recursive: bool = False) -> Change:
@@ -314,8 +330,3 @@ def rule_position(rulelist: RuleList, which: str) -> int:
     if which.isascii() and which.isdigit() and int(which) < len(rulelist.rules):
         return int(which)
     raise Unknown(f'No rule "{which}" in rulelist "{rulelist.name}"')
-
-
-def invalid(path: str, message: str, hint: str = "") -> Invalid:
-    """One problem as an exception."""
-    return Invalid((Problem(path=path, message=message, hint=hint),))

@@ -7,7 +7,7 @@ rooms) run; rulelists, rules and routes are looked up when a session needs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -40,21 +40,24 @@ class Step:
 
 def plan(old: Config, new: Config) -> Iterator[Step]:
     """Stop what goes, users before used; then start what comes, used before users."""
-    for name, listener in old.listeners.items():
-        replacement = new.listeners.get(name)
-        if replacement is None or replacement.spec != listener.spec:
-            yield Step(Verb.STOP, listener)
-    for name, cluster in old.clusters.items():
-        successor = new.clusters.get(name)
-        if successor is None or successor.spec != cluster.spec:
-            yield Step(Verb.STOP, cluster)
-    for name, cluster in new.clusters.items():
-        predecessor = old.clusters.get(name)
-        if predecessor is None or predecessor.spec != cluster.spec:
-            yield Step(Verb.START, cluster)
+    yield from _differing(Verb.STOP, old.listeners, new.listeners)
+    yield from _differing(Verb.STOP, old.clusters, new.clusters)
+    yield from _differing(Verb.START, new.clusters, old.clusters)
     for name, listener in new.listeners.items():
         before = old.listeners.get(name)
         if before is None or before.spec != listener.spec:
             yield Step(Verb.START, listener)
         elif before != listener:
             yield Step(Verb.UPDATE, listener)
+
+
+def _differing(
+    verb: Verb,
+    these: Mapping[str, Listener] | Mapping[str, Cluster],
+    others: Mapping[str, Listener] | Mapping[str, Cluster],
+) -> Iterator[Step]:
+    """A step for each of these that the others lack, or have with another spec."""
+    for name, it in these.items():
+        other = others.get(name)
+        if other is None or other.spec != it.spec:
+            yield Step(verb, it)
