@@ -33,7 +33,6 @@ CONF = ROOT / "conf"
 FILES = sorted(path.name for path in CONF.iterdir())
 LIMIT = 8.0  # seconds for anything that should be there any moment
 TRY_AGAIN = 0.02
-
 HOST = "127.0.0.1"
 
 
