@@ -40,7 +40,7 @@ class One:
         connecting.addErrback(made.append)
         (stream,) = made
         if isinstance(stream, Failure):
-            raise stream.value
+            stream.raiseException()
         sink = Memory()
         stream.deliver_to(sink)
         stream.release(SINK)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from l7mp.errors import LocalError
@@ -28,7 +30,7 @@ def test_sessions_count_for_their_cluster() -> None:
 def test_the_counters_can_be_named() -> None:
     """The names of the metrics are the cluster's to choose."""
     metrics = Metrics()
-    names = {"byteCounterName": "mine", "packetCounterName": "yours"}
+    names: dict[str, Any] = {"byteCounterName": "mine", "packetCounterName": "yours"}
     stream, _ = One(metric, metrics=metrics).connect(**names)
     stream.write(b"abc")
     assert 'mine{clusterName="out"} 3\n' in metrics.exposition()

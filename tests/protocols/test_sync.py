@@ -30,7 +30,7 @@ def test_an_empty_room_is_forgotten() -> None:
     """When all have left, whoever comes finds a new room."""
     one = One(sync)
     stream, _ = one.connect({"room": 1}, query="/room")
-    rooms = one.context.resources.get(one.context.owner, dict)
+    rooms: dict[str, object] = one.context.resources.get(one.context.owner, dict)
     assert list(rooms) == ["1"]
     stream.abort(Loss(Reason.RESET))
     assert rooms == {}

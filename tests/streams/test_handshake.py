@@ -26,14 +26,16 @@ def line() -> Callable[[bytes], bytes | None]:
 
 def failure_of(waiting: Deferred[bytes]) -> BaseException:
     found: list[BaseException] = []
-    waiting.addErrback(lambda failure: found.append(failure.value))
+    caught = waiting.addBoth(lambda failure: found.append(failure.value))
+    assert caught.called
     (error,) = found
     return error
 
 
 def test_a_header_may_come_in_pieces() -> None:
     """The header is there with its last piece, and the stream is held again."""
-    stream, got = Memory(), []
+    stream = Memory()
+    got: list[bytes] = []
     read_header(stream, line()).addCallback(got.append)
     stream.inject(b"a", b"b")
     assert got == []

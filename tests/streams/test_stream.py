@@ -43,7 +43,8 @@ def test_what_is_delivered_is_counted() -> None:
 
 def test_the_end_is_told_once() -> None:
     """The peer's end ends the sink, however often it is heard of."""
-    stream, ends = Memory(), []
+    stream = Memory()
+    ends: list[int] = []
     stream.deliver_to(Memory(), lambda: ends.append(1))
     stream.hang_up()
     stream.hang_up()
@@ -60,7 +61,8 @@ def test_an_early_end_waits_for_the_sink() -> None:
 
 def test_the_first_loss_counts() -> None:
     """A stream is lost once, and says the same to whoever asks, whenever."""
-    stream, heard = Memory(), []
+    stream = Memory()
+    heard: list[Loss] = []
     stream.when_lost().addCallback(heard.append)
     stream.abort(RESET)
     stream.abort(FIN)
@@ -70,7 +72,8 @@ def test_the_first_loss_counts() -> None:
 
 def test_nobody_has_to_wait() -> None:
     """Who no longer wants to know of the loss is not told."""
-    stream, cancelled = Memory(), []
+    stream = Memory()
+    cancelled: list[object] = []
     lost = stream.when_lost()
     lost.addErrback(lambda failure: cancelled.append(failure.type))
     lost.cancel()
@@ -80,7 +83,8 @@ def test_nobody_has_to_wait() -> None:
 
 def test_one_who_waits_may_send_another_away() -> None:
     """Everybody who still waits hears of a loss, although others leave meanwhile."""
-    stream, heard = Memory(), []
+    stream = Memory()
+    heard: list[Loss] = []
     waiting: list[Deferred[Loss]] = []
     stream.when_lost().addCallback(lambda _: waiting[0].cancel())
     waiting.append(stream.when_lost())

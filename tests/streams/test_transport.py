@@ -152,7 +152,7 @@ class Pairs:
     def __init__(self) -> None:
         self.made: list[TransportStream] = []
         self._socks: list[socket.socket] = []
-        factory = factory_of(lambda: Plumbing(reactor, self.made.append))  # type: ignore[arg-type]  # a module
+        factory = factory_of(lambda: Plumbing(reactor, self.made.append))
         self.listening = listen_tcp(reactor, 0, HOST, factory)
 
     async def pair(self) -> tuple[TransportStream, socket.socket]:
