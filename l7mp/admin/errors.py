@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from l7mp.errors import LocalError
@@ -103,12 +102,13 @@ def prefers_problem(accept: str | None) -> bool:
 
     It has to name it: to those that take anything, the original's form is the one.
     """
-    accepted: MIMEAccept = parse_accept_header(accept, MIMEAccept)
-    named = {word.partition(";")[0].strip().lower() for word in accepted.values()}
-    if PROBLEM_JSON not in named:
-        return False
-    quality: float = accepted.quality(PROBLEM_JSON)
-    return quality > 0 and (JSON not in named or quality >= accepted.quality(JSON))
+    quality: dict[str, float] = {}
+    for word, one in parse_accept_header(accept):
+        kind = word.partition(";")[0].strip().lower()
+        quality[kind] = max(one, quality.get(kind, 0))
+    return quality.get(PROBLEM_JSON, 0) > 0 and (
+        quality[PROBLEM_JSON] >= quality.get(JSON, 0)
+    )
 
 
 def note_fault(failure: Failure) -> None:
