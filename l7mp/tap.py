@@ -134,7 +134,8 @@ class L7mp(Service):
             raise SystemExit(1)
 
     def _started(self, change: edit.Change) -> None:
-        for warning in exposed_controllers(change.config):
+        registry = self.proxy.context.registry
+        for warning in exposed_controllers(change.config, registry.governing()):
             self.log.write("warn", "admin", warning)
         self.log.write("notice", "l7mp", f"l7mp {l7mp.__version__} is up")
 

@@ -110,6 +110,8 @@ class Protocol:
     """Whether clusters of it reach nothing remote and so have no endpoints."""
     balanced: bool = True
     """Whether a load balancer is shown where none was given, as the original does."""
+    governs: bool = False
+    """Whether its sessions can change the proxy, which not everybody should."""
     tag: str = ""
     """What names of its sessions begin with; the protocol's name if empty."""
     aliases: tuple[str, ...] = ()
@@ -139,6 +141,10 @@ class Registry:
             import_module(f"{package.__name__}.{module.name}").protocol
             for module in pkgutil.iter_modules(package.__path__)
         )
+
+    def governing(self) -> frozenset[str]:
+        """The protocols whose sessions can change the proxy."""
+        return frozenset(p.name for p in self.protocols.values() if p.governs)
 
     def vocabulary(self) -> Vocabulary:
         """The words of configuration these protocols make up."""

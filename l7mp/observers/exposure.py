@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from l7mp.model.config import Config, Listener
 from l7mp.model.lint import routes_of
 
-CONTROLLER = "L7mpController"
 LOOPBACK = ("127.", "::1", "localhost")
 
 
-def exposed_controllers(config: Config) -> Iterator[str]:
-    """A sentence for every listener that offers the controller beyond this machine."""
+def exposed_controllers(config: Config, governing: Collection[str]) -> Iterator[str]:
+    """
+    A sentence for every listener that lets anybody change the proxy.
+
+    ``governing`` names the protocols whose sessions can.
+    """
     for listener in config.listeners.values():
-        if _is_local(listener) or not _controls(config, listener):
+        if _is_local(listener) or not _controls(config, listener, governing):
             continue
         where = getattr(listener.spec, "address", None) or "all addresses"
         yield (
@@ -30,7 +33,7 @@ def _is_local(listener: Listener) -> bool:
     return str(address).startswith(LOOPBACK)
 
 
-def _controls(config: Config, listener: Listener) -> bool:
+def _controls(config: Config, listener: Listener, governing: Collection[str]) -> bool:
     routes = (config.routes.get(name) for name in routes_of(config, listener.rules))
     clusters = (config.clusters.get(route.destination) for route in routes if route)
-    return any(found and found.spec.protocol == CONTROLLER for found in clusters)
+    return any(found and found.spec.protocol in governing for found in clusters)

@@ -64,5 +64,6 @@ protocol = Protocol(
     connect=connect,
     virtual=True,
     balanced=False,
+    governs=True,
     aliases=("Controller",),
 )

@@ -9,7 +9,8 @@ from l7mp.core.registry import Registry
 from l7mp.model import declared, edit
 from l7mp.observers.exposure import exposed_controllers
 
-WORDS = Registry.discover(l7mp.protocols).vocabulary()
+REGISTRY = Registry.discover(l7mp.protocols)
+WORDS = REGISTRY.vocabulary()
 
 
 def warnings(protocol: str, spec: dict[str, object]) -> list[str]:
@@ -17,7 +18,7 @@ def warnings(protocol: str, spec: dict[str, object]) -> list[str]:
     rules = [{"action": {"route": route}}]
     config = {"listeners": [{"name": "in", "spec": spec, "rules": rules}]}
     it = declared.Config.model_validate(config, context=WORDS)
-    return list(exposed_controllers(edit.build(WORDS, it)))
+    return list(exposed_controllers(edit.build(WORDS, it), REGISTRY.governing()))
 
 
 HTTP = {"protocol": "HTTP", "port": 1}
