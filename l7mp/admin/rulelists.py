@@ -12,9 +12,6 @@ from l7mp.model.view import RuleView, View
 
 _AT = "/rulelists/<name>/rules/<position>"
 
-_DIGITS = 9
-"""Of a position; more mean none, and Python refuses to read thousands."""
-
 _PLACE = "A position, counted from 0, or the name of a rule in the list."
 
 
@@ -35,7 +32,7 @@ async def _get(call: Call) -> RuleView:
 async def _insert(call: Call) -> View:
     words, rulelist = call.proxy.vocabulary, call.path["name"]
     given = call.path["position"]
-    if not (given.isascii() and given.isdigit() and len(given) <= _DIGITS):
+    if not (given.isascii() and given.isdigit() and len(given) <= edit.MOST_DIGITS):
         raise LocalError(f"Cannot add rule: {quoted(given)} is no position")
     position, it = int(given), call.body(say.RuleReferenceRequest).rule
     return await call.edit(

@@ -28,6 +28,9 @@ from l7mp.model.spec import Vocabulary
 Ref = tuple[ObjectKind, str]
 """The kind and the name of an object."""
 
+MOST_DIGITS = 9
+"""Of a position; Python refuses to read thousands."""
+
 
 class Unknown(LocalError):
     """An operation names an object that does not exist."""
@@ -327,6 +330,7 @@ def rule_position(rulelist: RuleList, which: str) -> int:
     """The position that a number, or the name of a rule, means in a rulelist."""
     if which in rulelist.rules:
         return rulelist.rules.index(which)
-    if which.isascii() and which.isdigit() and int(which) < len(rulelist.rules):
+    is_number = which.isascii() and which.isdigit() and len(which) <= MOST_DIGITS
+    if is_number and int(which) < len(rulelist.rules):
         return int(which)
     raise Unknown(f'No rule "{which}" in rulelist "{rulelist.name}"')
