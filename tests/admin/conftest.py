@@ -14,6 +14,6 @@ async def api() -> AsyncIterator[Served]:
     """A proxy without any configuration, and its API."""
     from twisted.internet import reactor
 
-    served = Served(reactor)  # type: ignore[arg-type]
+    served = Served(reactor)
     yield served
     await served.close()

@@ -14,6 +14,7 @@ from twisted.web.server import Site
 
 import l7mp.protocols
 from l7mp.admin.api import resource
+from l7mp.core.events import Event, Listening
 from l7mp.core.proxy import Proxy
 from l7mp.core.registry import Context, Registry
 from l7mp.model import declared, edit
@@ -61,13 +62,19 @@ class Served:
         services: dict[str, Any] = {"metrics": Metrics()}
         self.journal = Journal()
         context = Context(reactor=reactor, registry=registry, services=services)
-        self.proxy = Proxy(context, [self.journal])
+        self.ports: dict[str, int] = {}
+        """Where listeners really listen, by name."""
+        self.proxy = Proxy(context, [self.journal, self._note])
         services["controller"] = resource(self.proxy, self.journal)
         site = Site(services["controller"])
         site.noisy = False
-        self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self._port: Any = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self._port.getHost().port}"
         self.proxy.startService()
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Listening):
+            self.ports[event.listener] = event.address["port"]
 
     async def call(
         self,
@@ -111,6 +118,22 @@ class Served:
         said = validate(declared.Config, parse_json(json.dumps(document)), words)
         fresh = edit.build(words, said)
         await self.proxy.edit(lambda _: edit.Change(fresh))
+
+    async def listen(self, name: str, protocol: str, **route: Any) -> str:
+        """A listener with one route, on a port of the kernel's choice; its base URL."""
+        words = self.proxy.vocabulary
+        said = declared.Listener.model_validate(
+            {
+                "name": name,
+                "spec": {"protocol": protocol, "address": "127.0.0.1", "port": 1},
+                "rules": [{"action": {"route": route}}],
+            },
+            context=words,
+        )
+        anywhere = said.spec.model_copy(update={"port": 0})
+        said = said.model_copy(update={"spec": anywhere})
+        await self.proxy.edit(lambda config: edit.add_listener(config, words, said))
+        return f"http://127.0.0.1:{self.ports[name]}"
 
     async def close(self) -> None:
         """Stop the API and the proxy."""

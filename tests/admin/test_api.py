@@ -17,7 +17,7 @@ YAML = "cluster: { name: e, spec: { protocol: Echo } }\n"
 async def api() -> AsyncIterator[Served]:
     from twisted.internet import reactor
 
-    served = Served(reactor)  # type: ignore[arg-type]
+    served = Served(reactor)
     yield served
     await served.close()
 

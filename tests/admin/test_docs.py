@@ -12,7 +12,7 @@ async def test_the_documentation_is_served() -> None:
     """A page whose every asset comes from the proxy itself."""
     from twisted.internet import reactor
 
-    api = Served(reactor)  # type: ignore[arg-type]
+    api = Served(reactor)
     document = await api.ok("GET", "/openapi.json")
     assert document["openapi"] == "3.1.0"
     page = await api.call("GET", "/docs")
