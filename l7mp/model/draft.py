@@ -136,15 +136,28 @@ class Draft:
         return name
 
     def _was_rule(self, it: str | say.Rule, name: str) -> bool:
-        """Whether the previous rule of this name said the same, routes apart."""
+        """Whether the previous rule of this name said the same, inside of routes apart."""
         if isinstance(it, str) or it.name:
             return name == (it if isinstance(it, str) else it.name)
         old = self._previous.rules.get(name)
-        return old is not None and (old.match, old.apply, old.rewrite) == (
-            _condition(it.match),
-            it.action.apply,
-            _rewrites(it),
+        return (
+            old is not None
+            and (old.match, old.apply, old.rewrite)
+            == (
+                _condition(it.match),
+                it.action.apply,
+                _rewrites(it),
+            )
+            and self._was_route(it.action.route, old)
         )
+
+    def _was_route(self, it: str | say.Route | None, rule: Rule) -> bool:
+        """Whether the previous rule named the same route, or defined one, too."""
+        if not isinstance(it, say.Route):
+            return it == rule.route
+        old = self._previous.routes.get(rule.route or "")
+        defined = old is not None and old.parent == rule.name
+        return defined and it.name in (None, rule.route)
 
     def rule_reference(
         self, it: str | say.Rule, at: str, parent: str, before: str | None = None

@@ -259,6 +259,30 @@ def test_changed_endpoint_is_another() -> None:
     assert (endpoint.name, endpoint.address) == ("c-EndPoint-0", "b")
 
 
+def test_named_among_unnamed() -> None:
+    """What is named takes no generated name away, nor what goes elsewhere."""
+    shared: dict[str, Any] = {
+        "rules": [{"name": "s", "action": {}}],
+        "routes": [{"name": "r", "destination": "e"}],
+        "clusters": [{"name": "e", **ECHO}],
+    }
+    by_name = {"action": {"route": "r"}}
+    last = to(ECHO, ingress=["e", ECHO])
+    old = built(listeners=[listener(by_name, "s", last)], **shared)
+    more = to(ECHO, ingress=[{"name": "f", **ECHO}, "e", ECHO])
+    rules = [{"name": "x", "action": {}}, "s", more, by_name, {"action": {}}]
+    again = everything(listeners=[listener(*rules)], **shared)
+    new = edit.build(WORDS, again, old)
+    first, _, third = rules_of(old)
+    assert rules_of(new)[:4] == ("x", "s", third, first)
+    assert rules_of(new)[4] not in rules_of(old)
+    (was,), (now,) = (
+        [it for it in config.routes.values() if it.parent == third]
+        for config in (old, new)
+    )
+    assert now.ingress == ("f", *was.ingress)
+
+
 def test_dropped_name_is_free() -> None:
     """A name that was chosen is not taken over by what has none."""
     old = built(listeners=[listener({"name": "a", "action": {}})])

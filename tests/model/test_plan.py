@@ -31,7 +31,8 @@ Running = dict[tuple[type, str], Listener | Cluster]
 
 
 def running(config: Config) -> Running:
-    objects = (*config.listeners.values(), *config.clusters.values())
+    objects: list[Listener | Cluster] = [*config.listeners.values()]
+    objects += config.clusters.values()
     return {(type(one), one.name): one for one in objects}
 
 
