@@ -7,7 +7,7 @@ for sessions is part of its result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -164,7 +164,19 @@ def replace_all(config: Config, words: Vocabulary, it: say.Config) -> Change:
         for name, old in getattr(config, table).items():
             if not _same(new.get(name), old):
                 severed.add((kind, name))
+    severed.update(_lost_endpoints(config, fresh))
     return Change(fresh, frozenset(severed))
+
+
+def _lost_endpoints(old: Config, new: Config) -> Iterator[Ref]:
+    """Endpoints that clusters which stay have no longer."""
+    for name, cluster in old.clusters.items():
+        successor = new.clusters.get(name)
+        if successor is not None:
+            places = {(one.name, one.address, one.port) for one in successor.endpoints}
+            for one in cluster.endpoints:
+                if (one.name, one.address, one.port) not in places:
+                    yield "endpoint", one.name
 
 
 def _same(new: object, old: object) -> bool:
@@ -172,17 +184,13 @@ def _same(new: object, old: object) -> bool:
     if isinstance(new, Listener) and isinstance(old, Listener):
         return new.spec == old.spec
     if isinstance(new, Cluster) and isinstance(old, Cluster):
-        # sessions keep the endpoint they have; balancing is for those to come
-        return new.spec == old.spec and _addresses(old) <= _addresses(new)
+        # balancing is for sessions to come; endpoints are severed one by one
+        return new.spec == old.spec
     if isinstance(new, RuleList) and isinstance(old, RuleList):
         return True  # only new sessions look anything up
     if isinstance(new, (Rule, Route)) and type(new) is type(old):
         return replace(new, parent=None) == replace(old, parent=None)
     return new == old
-
-
-def _addresses(cluster: Cluster) -> set[tuple[str, str, int | None]]:
-    return {(one.name, one.address, one.port) for one in cluster.endpoints}
 
 
 # -- deleting --------------------------------------------------------------------

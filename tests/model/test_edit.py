@@ -313,7 +313,7 @@ def test_change_severs() -> None:
     """What changes or goes takes its sessions along."""
     config = edit.build(WORDS, declared())
     ends = edit.replace_all(config, WORDS, declared("z")).severed
-    assert ends == {("cluster", "r-Cluster-0")}
+    assert ends == {("endpoint", "r-Cluster-0-EndPoint-0")}
     ends = edit.replace_all(config, WORDS, declared(ingress=["e"])).severed
     assert ends == {("route", "r")}
     other = everything(listeners=[{**listener(), "spec": {"protocol": "TCP"}}])
