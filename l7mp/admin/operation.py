@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
@@ -105,7 +105,7 @@ def _shielded(running: Deferred[Change]) -> Deferred[Change]:
 
 Reply = View | Sequence[View]
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[Call], Coroutine[Deferred[Any], Any, Reply]]
 """Answers; raises ``LocalError``, or ``Invalid``, for what cannot be done."""
 
 Method = Literal["GET", "POST", "DELETE"]

@@ -42,9 +42,8 @@ async def _insert(call: Call) -> View:
 
 
 async def _remove(call: Call) -> View:
-    rulelist, recursive = call.path["name"], call.recursive
-
-    which = call.path["position"]
+    rulelist, which = call.path["name"], call.path["position"]
+    recursive = call.recursive
     return await call.edit(
         lambda config: edit.remove_rule(config, rulelist, which, recursive)
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet import threads
-from twisted.internet.interfaces import IReactorTCP
 from twisted.web.server import Site
 
 import l7mp.protocols
@@ -58,7 +57,7 @@ def request(
 class Served:
     """A proxy and its API, as a client sees them."""
 
-    def __init__(self, reactor: IReactorTCP, registry: Registry = REGISTRY) -> None:
+    def __init__(self, reactor: Any, registry: Registry = REGISTRY) -> None:
         services: dict[str, Any] = {"metrics": Metrics()}
         self.journal = Journal()
         context = Context(reactor=reactor, registry=registry, services=services)
@@ -68,7 +67,7 @@ class Served:
         services["controller"] = resource(self.proxy, self.journal)
         site = Site(services["controller"])
         site.noisy = False
-        self._port: Any = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self._port.getHost().port}"
         self.proxy.startService()
 

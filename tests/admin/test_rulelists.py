@@ -37,7 +37,10 @@ async def test_rules_are_inserted(api: Served) -> None:
 async def test_rules_are_shown(api: Served) -> None:
     """A place, by position or by name, shows the rule itself."""
     route = {"name": "t", "destination": "later"}
-    given = [{"name": "a", "action": {}}, {"name": "7", "action": {"route": route}}]
+    given: list[Any] = [
+        {"name": "a", "action": {}},
+        {"name": "7", "action": {"route": route}},
+    ]
     await api.add("rulelist", {"name": "l", "rules": given})
     for which, name in (("0", "a"), ("a", "a"), ("1", "7"), ("7", "7")):
         assert (await api.ok("GET", f"{AT}/{which}"))["name"] == name
@@ -48,7 +51,7 @@ async def test_rules_are_shown(api: Served) -> None:
 @pytest_twisted.ensureDeferred
 async def test_rules_are_removed(api: Served) -> None:
     """By position or name, a rule leaves the list; recursively, it is deleted, too."""
-    given = [{"name": name, "action": {}} for name in ("a", "1st", "c")]
+    given: Any = [{"name": name, "action": {}} for name in ("a", "1st", "c")]
     await api.add("rulelist", {"name": "l", "rules": given})
     await api.ok("DELETE", f"{AT}/1st")
     assert await rules(api) == ["a", "c"]
