@@ -11,22 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import h11
-from twisted.internet.interfaces import IDelayedCall, IProducer, IPullProducer
-from zope.interface import implementer
+from twisted.internet.interfaces import IProducer
 
 from l7mp.errors import Loss, Reason
 from l7mp.streams.http import Exchange, Headers, error_response, phrase_of, with_origin
+from l7mp.streams.httpengine import HEAD_TIME, KEEP_ALIVE, MAX_HEAD, Engine, Serve
 from l7mp.streams.transport import FLUSH, LINGER
 from l7mp.wire.httpmeta import request_metadata
-
-HEAD_TIME = 60.0
-"""Seconds that a client has for the head of a request it has begun."""
-
-KEEP_ALIVE = 75.0
-"""Seconds for which a connection without a request is kept."""
-
-MAX_HEAD = 64 << 10
-"""Bytes of request line and headers that are taken, at most."""
 
 MAX_DISCARD = 256 << 10
 """
@@ -41,91 +32,44 @@ _SILENT = frozenset({h11.MUST_CLOSE, h11.CLOSED})
 _READABLE = frozenset({h11.IDLE, h11.SEND_BODY, h11.ERROR}) | _SILENT
 """States of a client whose data need not wait for our response."""
 
-Serve = Callable[[Exchange], None]
-"""Hears of each request, as a newborn stream."""
 
-
-@implementer(IPullProducer)
-class _Flush:
-    """Notices that everything written to a transport has left."""
-
-    def __init__(self, transport: Any, then: Callable[[], None]) -> None:
-        self._transport, self._then = transport, then
-        self._asked = False
-        transport.registerProducer(self, False)
-        self._asked = True
-        # Asks at once, even if there is nothing left to write.
-        transport.startWriting()
-
-    def resumeProducing(self) -> None:
-        if self._asked:  # not merely registered
-            self._transport.unregisterProducer()
-            self._then()
-
-    def stopProducing(self) -> None:
-        """The connection is lost; its protocol hears of that by itself."""
-
-
-class HTTP1:
-    """A ``Carrier`` for the exchange of the moment; the protocol feeds it."""
+class HTTP1(Engine):
+    """A ``Carrier`` for the exchange of the moment."""
 
     def __init__(self, transport: Any, clock: Any, serve: Serve) -> None:
-        self._transport, self._clock, self._serve = transport, clock, serve
+        super().__init__(transport, clock, serve)
         self._wire = h11.Connection(h11.SERVER, MAX_HEAD)
         self._exchange: Exchange | None = None
-        self._timer: IDelayedCall | None = None
         self._discarded = 0
-        self._eof = False
         self._advancing = False
-        self._stopping = False
-        """No request will be taken after this one."""
-        self._leaving = False
-        """Our end was sent, or waits to be; what comes is not looked at."""
-        self._lost = False
         self._set_timer(HEAD_TIME, self._too_late)
 
     # -- what the protocol says -----------------------------------------------------
 
-    def received(self, data: bytes) -> None:
-        """The client sent ``data``."""
-        if self._leaving or self._wire.their_state is h11.MUST_CLOSE:
+    def heard(self, data: bytes) -> None:
+        if self._wire.their_state is h11.MUST_CLOSE:
             return
         if self._exchange is None and self._is_idle():
+            data = data.lstrip(b"\r\n")  # between requests (RFC 9112, section 2.2)
+            if not data:
+                return
             self._set_timer(HEAD_TIME, self._too_late)
         self._wire.receive_data(data)
         self._advance()
 
-    def peer_ended(self) -> None:
-        """The client will send nothing more."""
-        self._eof = True
-        if self._leaving:
-            self._transport.loseConnection()
-        else:
-            self._wire.receive_data(b"")
-            self._advance()
+    def client_ended(self) -> None:
+        self._wire.receive_data(b"")
+        self._advance()
 
-    def flushed(self) -> None:
-        """Our end has left."""
-        self._set_timer(LINGER, self._transport.loseConnection)
-
-    def lost(self, loss: Loss) -> None:
-        """The connection is no more."""
-        self._lost = self._leaving = True
-        self._set_timer(None)
+    def broken(self, loss: Loss) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.gone(loss)
 
     def retire(self) -> None:
-        """Take no more requests; the one under way is served."""
         self._stopping = True
         if self._exchange is None:
             self._leave()
-
-    def forget(self) -> None:
-        """Let another take over the connection."""
-        self._lost = self._leaving = True
-        self._set_timer(None)
 
     # -- requests ---------------------------------------------------------------------
 
@@ -285,36 +229,31 @@ class HTTP1:
         if not self._lost:
             self._transport.writeSequence(pieces)
 
-    def _write(self, data: bytes) -> None:
-        if data and not self._lost:
-            self._transport.write(data)
-
     def finish(self) -> None:
         """See ``Carrier``."""
         self._write(self._wire.send(h11.EndOfMessage()))
-        self._when_flushed(self._next)
+        self._when_left(self._next)
 
     def cut(self) -> None:
         """See ``Carrier``."""
         self._wire.send_failed()
         if self._wire.their_http_version == b"1.0":
             # There, a connection that is closed in order ends a response in order.
-            self._when_flushed(self._transport.abortConnection)
+            self._when_left(self._transport.abortConnection)
         else:
-            self._when_flushed(self._leave)
+            self._when_left(self._leave)
 
-    def _when_flushed(self, then: Callable[[], None]) -> None:
+    def _when_left(self, then: Callable[[], None]) -> None:
         exchange = self._exchange
 
-        def flushed() -> None:
+        def drained() -> None:
             self._exchange = None
             if exchange is not None:
                 exchange.gone(Loss(Reason.FIN))
             then()
 
-        if not self._lost:
-            _Flush(self._transport, flushed)
-            self._advance()  # what is left of the request goes nowhere
+        self._when_drained(drained)
+        self._advance()  # what is left of the request goes nowhere
 
     def drop(self) -> None:
         """See ``Carrier``."""
@@ -338,7 +277,7 @@ class HTTP1:
         if not self._lost:
             self._transport.unregisterProducer()
 
-    # -- between exchanges, and the end -----------------------------------------------
+    # -- between exchanges ------------------------------------------------------------
 
     def _next(self) -> None:
         """The response has left: the next request, or goodbye."""
@@ -355,24 +294,3 @@ class HTTP1:
         else:
             self._set_timer(LINGER, self._leave)
             self._advance()
-
-    def _leave(self) -> None:
-        """Send our end, and wait a moment for the client's so that it reads all."""
-        if self._leaving:
-            return
-        self._leaving = True
-        self._set_timer(FLUSH, self._transport.abortConnection)
-        if self._eof:
-            self._transport.loseConnection()
-        else:
-            self._transport.resumeProducing()
-            self._transport.loseWriteConnection()
-
-    def _set_timer(
-        self, seconds: float | None, act: Callable[[], object] | None = None
-    ) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None and act is not None and not self._lost:
-            self._timer = self._clock.callLater(seconds, act)

@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from l7mp.errors import Loss
 from l7mp.interfaces import IFlowTransport, IListening
 from l7mp.streams.endpoint import TCPListening, factory_of, listen_tcp
 from l7mp.streams.http import Exchange
 from l7mp.streams.http1 import HTTP1
+from l7mp.streams.http2 import HTTP2, IS_AVAILABLE, PREFACE
+from l7mp.streams.httpengine import Engine
 from l7mp.streams.transport import loss_of
 
 Ready = Callable[[Exchange, Any], None]
 """Hears of each request: the newborn stream, and the transport of its connection."""
 
 
-class Engine(Protocol):
-    """What speaks a version of HTTP on an established connection."""
-
-    def received(self, data: bytes) -> None:
-        """The client sent ``data``."""
-
-    def peer_ended(self) -> None:
-        """The client will send nothing more."""
-
-    def flushed(self) -> None:
-        """Our end has left."""
-
-    def lost(self, loss: Loss) -> None:
-        """The connection is no more."""
-
-    def retire(self) -> None:
-        """Take no more requests; those under way are served."""
-
-
 @implementer(IHalfCloseableProtocol)
-class HTTPConnection(TwistedProtocol):
+class HTTPConnection(Protocol):
     """One connection of a server's."""
 
     def __init__(self, server: HTTPServer) -> None:
@@ -54,15 +35,28 @@ class HTTPConnection(TwistedProtocol):
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
         self.engine: Engine = HTTP1(transport, self._server.clock, self._serve)
+        self._first: bytes | None = b"" if IS_AVAILABLE else None
+        """What came as long as it may be the preface of HTTP/2."""
         self._server.connections.add(self)
 
     def _serve(self, exchange: Exchange) -> None:
         self._server.ready(exchange, self.transport)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._first is not None:
+            data = self._first = self._first + data
+            if len(data) < len(PREFACE) and PREFACE.startswith(data):
+                return
+            self._first = None
+            if data.startswith(PREFACE):
+                self.engine.forget()
+                self.engine = HTTP2(self.transport, self._server.clock, self._serve)
         self.engine.received(data)
 
     def readConnectionLost(self) -> None:
+        if self._first:
+            self.engine.received(self._first)
+            self._first = None
         self.engine.peer_ended()
 
     def writeConnectionLost(self) -> None:

@@ -8,7 +8,8 @@ import pytest
 import pytest_twisted
 
 from l7mp.errors import Loss, Reason
-from l7mp.streams.http1 import HEAD_TIME, KEEP_ALIVE, MAX_DISCARD
+from l7mp.streams.http1 import MAX_DISCARD
+from l7mp.streams.httpengine import HEAD_TIME, KEEP_ALIVE
 from l7mp.streams.transport import FLUSH
 from tests.streams.loopback import turn, until
 from tests.streams.web import Sink, SlowReactor, get, loss_of, post, web
@@ -278,7 +279,7 @@ async def test_without_continue_the_connection_ends() -> None:
         (b"GET\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),  # no Host
         (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 505),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", 505),
         (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (get("/", "X: " + "y" * 200_000), 431),
         (get("/", "Transfer-Encoding: gzip"), 501),
@@ -387,6 +388,31 @@ async def test_an_empty_line_after_the_last_request_is_nothing() -> None:
         exchange.write(b"fine")
         exchange.end()
         assert b"fine" in await client.rest()
+
+
+@ensure
+async def test_empty_lines_before_a_request_are_nothing() -> None:
+    """A client may send empty lines between its requests (RFC 9112, section 2.2)."""
+    async with web() as host:
+        client = host.client(b"\r\n")
+        await until(lambda: host.server.connections)
+        await turn(5)
+        client.send(b"\r\n" + get())
+        (await host.exchange()).end()
+        assert (await client.response()).status == 200
+
+
+@ensure
+async def test_a_response_that_is_too_short_is_cut() -> None:
+    """A client can tell that a body is shorter than was announced."""
+    async with web() as host:
+        client = host.client(get())
+        exchange = await host.exchange()
+        exchange.describe({"HTTP": {"headers": {"content-length": "9"}}})
+        exchange.write(b"half")
+        exchange.end()
+        assert (await client.rest()).endswith(b"\r\n\r\nhalf")
+        assert loss_of(exchange) == "protocol-error"
 
 
 @ensure

@@ -1,0 +1,135 @@
+"""What the versions of HTTP have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from l7mp.errors import Loss, Reason
+from l7mp.streams.httpengine import Engine
+from l7mp.streams.transport import FLUSH, LINGER
+
+
+class Transport:
+    """Notes what it is told, and asks its producer when the test says so."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.producer: Any = None
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self.producer = producer
+        producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def write(self, data: bytes) -> None:
+        self.said.append(data.decode())
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda: self.said.append(name)
+
+
+class Mute(Engine):
+    """Notes what it is told."""
+
+    def __init__(self, transport: Any, clock: Any) -> None:
+        super().__init__(transport, clock, lambda exchange: None)
+        self.told: list[Any] = []
+
+    def heard(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def client_ended(self) -> None:
+        self.told.append("ended")
+
+    def broken(self, loss: Loss) -> None:
+        self.told.append(loss)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def transport() -> Transport:
+    return Transport()
+
+
+@pytest.fixture
+def engine(transport: Transport, clock: Clock) -> Mute:
+    return Mute(transport, clock)
+
+
+def test_leaving(engine: Mute, transport: Transport, clock: Clock) -> None:
+    """Our end is sent first, then the client's awaited for a moment."""
+    engine.received(b"x")
+    engine._leave()
+    engine._leave()
+    engine.received(b"y")
+    assert transport.said == ["resumeProducing", "loseWriteConnection"]
+    engine.flushed()
+    clock.advance(LINGER)
+    assert transport.said[2:] == ["loseConnection"]
+    engine.lost(Loss(Reason.FIN))
+    assert engine.told == [b"x", Loss(Reason.FIN)]
+    assert not clock.getDelayedCalls()
+
+
+def test_leaving_after_the_client(engine: Mute, transport: Transport) -> None:
+    """A client that has ended is not waited for; one that ends then ends it all."""
+    engine.peer_ended()
+    assert engine.told == ["ended"]
+    engine._leave()
+    assert transport.said == ["loseConnection"]
+    engine.peer_ended()
+    assert transport.said == ["loseConnection", "loseConnection"]
+
+
+def test_a_client_that_reads_nothing(
+    engine: Mute, transport: Transport, clock: Clock
+) -> None:
+    """A connection whose end does not leave in time is dropped."""
+    engine._leave()
+    clock.advance(FLUSH)
+    assert transport.said[-1] == "abortConnection"
+
+
+def test_draining(engine: Mute, transport: Transport) -> None:
+    """Being registered is not being drained; leaving waits for no draining."""
+    engine._when_drained(lambda: engine.told.append("drained"))
+    assert engine.told == []
+    transport.producer.resumeProducing()
+    assert (engine.told, transport.producer) == (["drained"], None)
+    engine._when_drained(lambda: engine.told.append("again"))
+    engine._leave()
+    assert (engine.told, transport.producer) == (["drained"], None)
+
+
+def test_a_lost_connection_is_not_touched(
+    engine: Mute, transport: Transport, clock: Clock
+) -> None:
+    """After the loss nothing is written, awaited or timed."""
+    engine.forget()
+    engine._write(b"x")
+    engine._when_drained(lambda: None)
+    engine._set_timer(1, lambda: None)
+    assert (transport.said, transport.producer) == ([], None)
+    assert not clock.getDelayedCalls()
+
+
+def test_versions_fill_the_gaps(transport: Transport, clock: Clock) -> None:
+    """A version of HTTP says itself what it makes of data, of ends and of losses."""
+    bare = Engine(transport, clock, lambda exchange: None)
+    for call in (
+        lambda: bare.received(b"x"),
+        bare.peer_ended,
+        bare.retire,
+        lambda: bare.lost(Loss(Reason.FIN)),
+    ):
+        with pytest.raises(NotImplementedError):
+            call()
