@@ -17,7 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the proxy in the foreground on $(CONFIG); stop it with Ctrl-C
-	@scripts/venv
+	@scripts/venv http2
 	@exec $(BIN)/l7mp -c $(CONFIG)
 
 test: ## all tests, with the coverage gates; or some, with TESTS= and ARGS=
