@@ -9,10 +9,8 @@ import pytest_twisted
 
 from l7mp.errors import Loss, Reason
 from l7mp.streams.http1 import MAX_DISCARD
-from l7mp.streams.httpengine import HEAD_TIME, KEEP_ALIVE
-from l7mp.streams.transport import FLUSH
 from tests.streams.loopback import turn, until
-from tests.streams.web import Sink, SlowReactor, get, loss_of, post, web
+from tests.streams.web import Sink, get, loss_of, post, web
 
 ensure = pytest_twisted.ensureDeferred
 
@@ -439,46 +437,3 @@ async def test_head_has_no_body() -> None:
         assert (reply.headers["content-length"], reply.body) == ("6", b"")
         (await host.exchange(1)).end()
         assert (await client.response()).headers["content-length"] == "0"
-
-
-@ensure
-async def test_timeouts() -> None:
-    """Idle connections are closed, slow heads answered 408, closed ones cut at last."""
-    clock = SlowReactor()
-    async with web(clock) as host:
-        idle, slow, stuck = host.client(), host.client(b"GET / HT"), host.client(get())
-        exchange = await host.exchange()
-        await until(lambda: len(host.server.connections) == 3)
-        await turn(5)
-        clock.clock.advance(HEAD_TIME + 1)
-        assert await idle.rest() == b""
-        assert b" 408 " in await slow.rest()
-        Sink(exchange)
-        exchange.end()
-        assert (await stuck.response()).status == 200
-        clock.clock.advance(KEEP_ALIVE - 1)
-        await turn(3)
-        assert not stuck.pull()
-        assert not stuck.eof
-        clock.clock.advance(2)
-        assert await stuck.rest() == b""
-        for client in host.clients:
-            client.close()
-
-
-@ensure
-async def test_a_closed_stream_is_cut_in_the_end() -> None:
-    """A client that does not read what is left of a closed response is dropped."""
-    clock = SlowReactor()
-    async with web(clock) as host:
-        client = host.client(get(), window=4096)
-        exchange = await host.exchange()
-        Sink(exchange)
-        exchange.write(bytes(8 << 20))
-        exchange.close(Loss(Reason.DELETED))
-        await turn(5)
-        assert exchange.loss is None
-        clock.clock.advance(FLUSH + 1)
-        await until(lambda: exchange.loss)
-        assert loss_of(exchange) == "deleted"
-        client.close()

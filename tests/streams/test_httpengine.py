@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import pytest_twisted
 from twisted.internet.task import Clock
 
 from l7mp.errors import Loss, Reason
-from l7mp.streams.httpengine import Engine
+from l7mp.streams.httpengine import HEAD_TIME, KEEP_ALIVE, Engine
 from l7mp.streams.transport import FLUSH, LINGER
+from tests.streams.loopback import turn, until
+from tests.streams.web import Sink, SlowReactor, get, loss_of, web
+
+ensure = pytest_twisted.ensureDeferred
 
 
 class Transport:
@@ -133,3 +138,46 @@ def test_versions_fill_the_gaps(transport: Transport, clock: Clock) -> None:
     ):
         with pytest.raises(NotImplementedError):
             call()
+
+
+@ensure
+async def test_timeouts() -> None:
+    """Idle connections are closed, slow heads answered 408, closed ones cut at last."""
+    clock = SlowReactor()
+    async with web(clock) as host:
+        idle, slow, stuck = host.client(), host.client(b"GET / HT"), host.client(get())
+        exchange = await host.exchange()
+        await until(lambda: len(host.server.connections) == 3)
+        await turn(5)
+        clock.clock.advance(HEAD_TIME + 1)
+        assert await idle.rest() == b""
+        assert b" 408 " in await slow.rest()
+        Sink(exchange)
+        exchange.end()
+        assert (await stuck.response()).status == 200
+        clock.clock.advance(KEEP_ALIVE - 1)
+        await turn(3)
+        assert not stuck.pull()
+        assert not stuck.eof
+        clock.clock.advance(2)
+        assert await stuck.rest() == b""
+        for client in host.clients:
+            client.close()
+
+
+@ensure
+async def test_a_closed_stream_is_cut_in_the_end() -> None:
+    """A client that does not read what is left of a closed response is dropped."""
+    clock = SlowReactor()
+    async with web(clock) as host:
+        client = host.client(get(), window=4096)
+        exchange = await host.exchange()
+        Sink(exchange)
+        exchange.write(bytes(8 << 20))
+        exchange.close(Loss(Reason.DELETED))
+        await turn(5)
+        assert exchange.loss is None
+        clock.clock.advance(FLUSH + 1)
+        await until(lambda: exchange.loss)
+        assert loss_of(exchange) == "deleted"
+        client.close()
