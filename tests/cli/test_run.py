@@ -170,7 +170,7 @@ def test_a_controller_for_everybody_is_warned_about(started: Any) -> None:
     proxy.process.kill()
     config = minimal(free_port())
     del config["listeners"][0]["spec"]["address"]
-    open_proxy = Proxy(["l7mp"], config, Path(proxy.process.args[-1]).parent)  # type: ignore[union-attr, arg-type, index]
+    open_proxy = Proxy(["l7mp"], config, Path(proxy.process.args[-1]).parent)
     open_proxy.get("admin")
     _, _, err = open_proxy.end()
     proxy.process.communicate()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from l7mp.core.events import Event, Faulted, Forgotten, Listening, Warned
 from l7mp.errors import LocalError, Loss, Reason
@@ -25,10 +28,15 @@ def world() -> World:
     return World()
 
 
-def failure_of(deferred: Deferred[object]) -> Exception:
+def failure_of(deferred: Deferred[Any]) -> BaseException:
     """What a Deferred has failed with."""
-    failures: list[Exception] = []
-    deferred.addErrback(lambda failure: failures.append(failure.value))
+    failures: list[BaseException] = []
+
+    def note(failure: Failure) -> None:
+        assert failure.value is not None
+        failures.append(failure.value)
+
+    deferred.addErrback(note)
     (error,) = failures
     return error
 

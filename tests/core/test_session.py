@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -88,7 +90,7 @@ def test_connecting_is_tried_again_after_a_pause(world: World) -> None:
 def test_the_budget_ends(world: World) -> None:
     """After num_retries + 1 attempts the session ends with the last reason."""
     world.route(retry=ALWAYS)
-    world.messages.outcomes = [Reason.REFUSED] * 3 + [Reason.UNREACHABLE]
+    world.messages.outcomes = [*[Reason.REFUSED] * 3, Reason.UNREACHABLE]
     source = world.arrive()
     for _ in range(3):
         assert source.loss is None
@@ -272,7 +274,7 @@ def test_nowhere_to_go(world: World, reason: Reason) -> None:
         world.proxy.edit(lambda c: edit.delete_cluster(c, "out"))
     else:
         for name in ("e1", "e2"):
-            world.proxy.edit(lambda c, name=name: edit.delete_endpoint(c, name))
+            world.proxy.edit(partial(edit.delete_endpoint, name=name))
     source = world.arrive()
     assert source.closed is not None
     assert (source.closed.reason, source.closed.status) == (reason, 503)

@@ -21,7 +21,7 @@ def warnings(protocol: str, spec: dict[str, object]) -> list[str]:
     return list(exposed_controllers(edit.build(WORDS, it), REGISTRY.governing()))
 
 
-HTTP = {"protocol": "HTTP", "port": 1}
+HTTP: dict[str, object] = {"protocol": "HTTP", "port": 1}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
@@ -41,5 +41,5 @@ def test_the_network_is_not(spec: dict[str, object]) -> None:
 def test_other_destinations_do_not_matter() -> None:
     """Only the controller is of concern, and Unix sockets have owners."""
     assert warnings("Echo", HTTP) == []
-    unix = {"protocol": "UDS", "filename": "/x"}
+    unix: dict[str, object] = {"protocol": "UDS", "filename": "/x"}
     assert warnings("L7mpController", unix) == []
