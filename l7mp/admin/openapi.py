@@ -81,6 +81,7 @@ def _operation(operation: Operation) -> Object:
     shown: Object = {
         "operationId": operation.name,
         "summary": operation.summary,
+        "tags": [operation.path.split("/")[1]],
         "parameters": [*_path_parameters(operation), *_queries(operation)],
         "responses": {
             "200": _success(operation),

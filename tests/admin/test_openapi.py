@@ -71,6 +71,14 @@ def test_every_protocol_is_described() -> None:
         assert union["discriminator"]["mapping"].keys() == known
 
 
+def test_operations_are_grouped() -> None:
+    """An operation is shown among those whose paths begin alike."""
+    for path, methods in DOCUMENT["paths"].items():
+        for about in methods.values():
+            (group,) = about["tags"]
+            assert path.startswith(f"/api/v1/{group}")
+
+
 def test_errors_are_described_in_both_forms() -> None:
     """Every operation tells its errors, as the original did and as RFC 9457 does."""
     for methods in DOCUMENT["paths"].values():
