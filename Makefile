@@ -22,15 +22,15 @@ run: ## start the proxy in the foreground on $(CONFIG); stop it with Ctrl-C
 
 test: ## all tests, with the coverage gates; or some, with TESTS= and ARGS=
 	@scripts/system-packages
-	@scripts/venv test
+	@scripts/venv http2 test
 	@scripts/test $(TESTS) $(ARGS)
 
 lint: ## ruff, mypy and import-linter; changes nothing
-	@scripts/venv test lint
+	@scripts/venv http2 test lint
 	@scripts/lint
 
 format: ## let ruff mend what it can
-	@scripts/venv test lint
+	@scripts/venv http2 test lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -43,7 +43,7 @@ reference: ## write docs/configuration.rst anew from the models
 	@$(BIN)/python scripts/make_reference.py
 
 wheel: ## build a wheel into dist/
-	@scripts/venv test
+	@scripts/venv http2 test
 	@scripts/wheel dist
 
 dev: ## everything a developer wants in .venv
