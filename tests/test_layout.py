@@ -23,6 +23,7 @@ NOT_MIRRORED = {
 
 # Directories of tests that mirror no room of the package, each with the reason.
 OF_THE_WHOLE = {
+    "conf": "the examples, as a user runs them",
     "conformance": "one suite over every protocol of the registry",
     "real": "real programs as peers",
 }
@@ -31,7 +32,6 @@ OF_THE_WHOLE = {
 OF_THE_TREE = {
     "test_layout.py",
     "test_wheel.py",
-    "test_conf.py",
     "test_docs.py",
     "test_readme.py",
 }

@@ -25,7 +25,7 @@ NOT_RUN = {
     "make run": "installs from the network; .ci does",
     "l7mp -c conf/l7mp-minimal.yaml  ": "runs until it is stopped; see test_start",
     "l7mp -c conf/l7mp-minimal.yaml -l warn -s": "started for all the others",
-    "websocat ": "waits for people to type; tests/test_conf.py drives the same route",
+    "websocat ": "waits for people to type; tests/conf drives the same route",
 }
 
 # The rest need port 1234 of the minimal configuration: they run one after the other,

@@ -176,11 +176,11 @@ class Proxy(Service):
 
     def _warn_of_losses(self, old: Config) -> None:
         """Tell of routes that lose boundaries, when they are declared."""
-        kinds = self.vocabulary.kinds
+        kind_of = self.vocabulary.kind_of
         if old.listeners == self.config.listeners and old.routes == self.config.routes:
             return
-        before = lint.route_warnings(old, kinds)
-        for route, warnings in lint.route_warnings(self.config, kinds).items():
+        before = lint.route_warnings(old, kind_of)
+        for route, warnings in lint.route_warnings(self.config, kind_of).items():
             for warning in warnings:
                 if warning not in before.get(route, ()):
                     self.observe(Warned(f"route {route}", warning))

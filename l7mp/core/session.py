@@ -63,6 +63,7 @@ class Session:
         self.stages = [Stage("source", listener.name)]
         self.stages[0].fill(source)
         self.stages[0].protocol = listener.spec.protocol
+        self.stages[0].spec = listener.spec
         self.retry = Retry(retry_on="never")
         self._world, self._observe = world, observe
         self._ring: Ring | None = None
@@ -202,13 +203,11 @@ class Session:
             self._say(Connected(self.name))
 
     def _warn_of_lost_boundaries(self) -> None:
-        protocols = self._world.context.registry.protocols
-        kinds = [protocols[stage.protocol].kind for stage in self.stages]
-        words = [None if kind is None else kind.value for kind in kinds]
-        for hop in lossy_hops(words):
+        kind_of = self._world.vocabulary.kind_of
+        for hop in lossy_hops([kind_of(stage.spec) for stage in self.stages]):
             giver, taker = self.stages[hop], self.stages[(hop + 1) % len(self.stages)]
             warning = boundary_warning(
-                (giver.origin, giver.protocol), (taker.origin, taker.protocol)
+                (giver.origin, giver.spec), (taker.origin, taker.spec)
             )
             if warning not in self.warnings:
                 self.warnings.append(warning)

@@ -17,6 +17,7 @@ from l7mp.model import balance, pointer
 from l7mp.model.config import Cluster, Config, EndPoint
 from l7mp.model.declared import Retry
 from l7mp.model.retry import Event, attempt_limit, delays
+from l7mp.model.spec import Vocabulary
 
 
 class World(Protocol):
@@ -25,6 +26,10 @@ class World(Protocol):
     @property
     def config(self) -> Config:
         """The configuration as it is now; names are looked up late."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words of the configuration."""
 
     @property
     def context(self) -> Context:

@@ -7,9 +7,10 @@ Transforms that keep what they are fed have no kind of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from l7mp.model.config import Config, Route
+from l7mp.model.spec import KindOf, Spec
 
 BYTES = "byte-stream"
 DATAGRAMS = "datagram-stream"
@@ -33,16 +34,14 @@ def lossy_hops(kinds: Sequence[str | None]) -> list[int]:
     return hops
 
 
-def route_warnings(
-    config: Config, kinds: Mapping[str, str | None]
-) -> dict[str, list[str]]:
+def route_warnings(config: Config, kind_of: KindOf) -> dict[str, list[str]]:
     """What is lost on each route, for every listener from which it can be reached."""
     warnings: dict[str, list[str]] = {}
     for listener in config.listeners.values():
-        giver = (listener.name, listener.spec.protocol)
+        giver = (listener.name, listener.spec)
         for name in routes_of(config, listener.rules):
             route = config.routes.get(name)
-            for warning in _lost(config, giver, route, kinds) if route else ():
+            for warning in _lost(config, giver, route, kind_of) if route else ():
                 known = warnings.setdefault(name, [])
                 if warning not in known:
                     known.append(warning)
@@ -51,26 +50,26 @@ def route_warnings(
 
 def _lost(
     config: Config,
-    source: tuple[str, str],
+    source: tuple[str, Spec],
     route: Route,
-    kinds: Mapping[str, str | None],
+    kind_of: KindOf,
 ) -> Iterator[str]:
     stages = (*route.ingress, route.destination, *route.egress)
     if any(stage not in config.clusters for stage in stages):
         return  # cannot tell until they are defined
     ring = [
         source,
-        *((stage, config.clusters[stage].spec.protocol) for stage in stages),
+        *((stage, config.clusters[stage].spec) for stage in stages),
     ]
-    for hop in lossy_hops([kinds.get(protocol) for _, protocol in ring]):
+    for hop in lossy_hops([kind_of(spec) for _, spec in ring]):
         yield boundary_warning(ring[hop], ring[(hop + 1) % len(ring)])
 
 
-def boundary_warning(giver: tuple[str, str], taker: tuple[str, str]) -> str:
-    """The sentence about a hop between two stages, (name, protocol) each."""
+def boundary_warning(giver: tuple[str, Spec], taker: tuple[str, Spec]) -> str:
+    """The sentence about a hop between two stages, (name, specification) each."""
     return (
-        f"message boundaries are lost: {giver[0]} ({giver[1]}) speaks in messages,"
-        f" {taker[0]} ({taker[1]}) in a stream of bytes"
+        f"message boundaries are lost: {giver[0]} ({giver[1].protocol}) speaks in messages,"
+        f" {taker[0]} ({taker[1].protocol}) in a stream of bytes"
     )
 
 

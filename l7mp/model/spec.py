@@ -54,6 +54,13 @@ class Spec(Declared):
         """The keys that were given and have no effect; worth a warning."""
         return self._ignored
 
+    def carries(self, kind_of: KindOf) -> str | None:
+        """
+        What streams carry, ``byte-stream`` or ``datagram-stream``, if not what the
+        protocol says; ``kind_of`` tells of a specification inside this one.
+        """
+        return None
+
     @model_validator(mode="wrap")
     @classmethod
     def _tolerate(cls, value: Any, handler: ModelWrapValidatorHandler[Spec]) -> Spec:
@@ -70,6 +77,10 @@ class Spec(Declared):
 
     def __hash__(self) -> int:
         return hash((type(self), *self.__dict__.values()))
+
+
+KindOf = Callable[[Spec], str | None]
+"""What streams made from a specification carry; None: what they are fed."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,10 @@ class Vocabulary:
     def canonical(self, word: str) -> str | None:
         """The name of the protocol that ``word``, in any case, stands for, if any."""
         return self._names.get(word.lower())
+
+    def kind_of(self, spec: Spec) -> str | None:
+        """What streams of ``spec`` carry; None if they keep what they are fed."""
+        return spec.carries(self.kind_of) or self.kinds.get(spec.protocol)
 
     def listener(self, data: object) -> Spec:
         """

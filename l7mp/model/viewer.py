@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
 from l7mp.model.config import Cluster, Config, EndPoint, Listener, Route, Rule, RuleList
 from l7mp.model.declared import ListenerOptions, LoadBalancer, Retry, Rewrite
 from l7mp.model.lint import route_warnings
+from l7mp.model.spec import KindOf
 from l7mp.model.view import (
     RANDOM,
     VIRTUAL,
@@ -41,15 +42,15 @@ class Viewer:
     """
     Shows one configuration, by names or recursively.
 
-    ``kinds`` says what streams of a protocol carry, see ``Vocabulary``.
+    ``kind_of`` says what streams of a specification carry, see ``Vocabulary``.
     """
 
-    def __init__(self, config: Config, kinds: Mapping[str, str | None]) -> None:
-        self._config, self._kinds = config, kinds
+    def __init__(self, config: Config, kind_of: KindOf) -> None:
+        self._config, self._kind_of = config, kind_of
 
     @cached_property
     def _warnings(self) -> dict[str, list[str]]:
-        return route_warnings(self._config, self._kinds)
+        return route_warnings(self._config, self._kind_of)
 
     def admin(self, version: str) -> AdminView:
         """The settings of the proxy itself, which is of this version."""

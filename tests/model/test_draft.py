@@ -323,11 +323,11 @@ def orphaned(config: Config) -> dict[str, Any]:
 def test_a_dump_can_be_posted(recursive: bool) -> None:
     """What GET shows of everything is accepted, and means the same."""
     config = all_sorts()
-    viewer = Viewer(config, WORDS.kinds)
+    viewer = Viewer(config, WORDS.kind_of)
     shown = viewer.config("1.0", recursive=recursive).dump()
     again = edit.build(WORDS, everything(**shown))
     assert orphaned(again) == orphaned(config)
-    dumped = Viewer(again, WORDS.kinds).config("1.0", recursive=recursive).dump()
+    dumped = Viewer(again, WORDS.kind_of).config("1.0", recursive=recursive).dump()
     assert dumped == shown
 
 

@@ -39,7 +39,7 @@ def test_hops(ring: list[str | None], hops: list[int]) -> None:
 
 
 def warnings(*rules: Any, **more: Any) -> dict[str, list[str]]:
-    return route_warnings(built(listeners=[listener(*rules)], **more), WORDS.kinds)
+    return route_warnings(built(listeners=[listener(*rules)], **more), WORDS.kind_of)
 
 
 def test_warning_names_the_stages() -> None:
@@ -65,7 +65,7 @@ def test_missing_objects() -> None:
     rules = [{"name": "n", "action": {"route": "gone"}}, to("lost", name="r")]
     it = listener(*rules)
     config = edit.add_listener(Config(), WORDS, said(say.Listener, it)).config
-    assert route_warnings(config, WORDS.kinds) == {}
+    assert route_warnings(config, WORDS.kind_of) == {}
     assert routes_of(config, "nowhere") == set()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +16,7 @@ from l7mp.model.document import Document
 from l7mp.model.explain import problems_of
 from l7mp.model.load_yaml import parse_yaml
 from l7mp.model.problem import Invalid
-from l7mp.model.spec import ClusterSpec, ListenerSpec, Spec, Vocabulary
+from l7mp.model.spec import ClusterSpec, KindOf, ListenerSpec, Spec, Vocabulary
 from l7mp.model.types import AddressPort, Name, Port
 from tests.model.json_values import json_values
 
@@ -287,3 +288,21 @@ def test_the_components_are_those_of_the_vocabulary() -> None:
         "$ref": "#/$defs/AddressPort"
     }
     assert "Config" not in other
+
+
+class Sealed(Plain):
+    """Carries what it says, whatever the protocol does."""
+
+    words: bool = False
+
+    def carries(self, kind_of: KindOf) -> str | None:
+        return "datagrams" if self.words else None
+
+
+def test_a_specification_may_say_what_it_carries() -> None:
+    """Where it does not, its protocol does."""
+    words = replace(WORDS, clusters={"UDP": Plain, "Pipe": Sealed}, aliases={})
+    assert words.kind_of(words.cluster({"protocol": "UDP"})) == "datagrams"
+    assert words.kind_of(words.cluster({"protocol": "Pipe"})) is None
+    sealed = words.cluster({"protocol": "Pipe", "words": True})
+    assert words.kind_of(sealed) == "datagrams"

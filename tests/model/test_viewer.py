@@ -59,14 +59,14 @@ def built(document: dict[str, Any]) -> Config:
 
 
 def viewer(**document: Any) -> Viewer:
-    return Viewer(built(document), WORDS.kinds)
+    return Viewer(built(document), WORDS.kind_of)
 
 
 def shown(kind: str, it: dict[str, Any], recursive: bool = False, **rest: Any) -> Any:
     """One object in a configuration, as GET shows it."""
     config = built({f"{kind}s": [it], **rest})
     (one,) = getattr(config, f"{kind}s").values()
-    return getattr(Viewer(config, WORDS.kinds), kind)(one, recursive).dump()
+    return getattr(Viewer(config, WORDS.kind_of), kind)(one, recursive).dump()
 
 
 # -- canonical forms ------------------------------------------------------------------
@@ -239,14 +239,14 @@ def test_what_is_gone_is_stale() -> None:
             ],
         }
     )
-    view = Viewer(replace(config, clusters={}), WORDS.kinds)
+    view = Viewer(replace(config, clusters={}), WORDS.kind_of)
     route = view.route(config.routes["t"], True).dump()
     assert (route["destination"], route["egress"]) == ("c:<STALE>", ["c:<STALE>"])
-    view = Viewer(replace(config, routes={}), WORDS.kinds)
+    view = Viewer(replace(config, routes={}), WORDS.kind_of)
     assert view.rule(config.rules["r"], True).dump()["action"]["route"] == "t:<STALE>"
-    view = Viewer(replace(config, rules={}), WORDS.kinds)
+    view = Viewer(replace(config, rules={}), WORDS.kind_of)
     assert view.rulelist(config.rulelists["l"], True).dump()["rules"] == ["r:<STALE>"]
-    view = Viewer(replace(config, rulelists={}), WORDS.kinds)
+    view = Viewer(replace(config, rulelists={}), WORDS.kind_of)
     assert view.listener(config.listeners["x"], True).dump()["rules"] == "l:<STALE>"
 
 
@@ -404,10 +404,12 @@ def test_a_dump_is_a_configuration(
 ) -> None:
     """What GET shows of everything, fed back, is the same configuration."""
     config = built(document)
-    dump = Viewer(config, WORDS.kinds).config("1", recursive=how == "recursive").dump()
+    dump = (
+        Viewer(config, WORDS.kind_of).config("1", recursive=how == "recursive").dump()
+    )
     again = built(dump)
     assert canonical(again) == canonical(config)
-    assert Viewer(again, WORDS.kinds).config("1").dump() == {
+    assert Viewer(again, WORDS.kind_of).config("1").dump() == {
         **dump,
-        "clusters": Viewer(config, WORDS.kinds).config("1").dump()["clusters"],
+        "clusters": Viewer(config, WORDS.kind_of).config("1").dump()["clusters"],
     }

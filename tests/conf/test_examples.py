@@ -1,238 +1,27 @@
-"""Every example under conf/ loads, and does what its comment says."""
+"""The examples under conf/ do what their comments say."""
 
 from __future__ import annotations
 
 import base64
-import itertools
 import json
-import os
-import shutil
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from websockets.sync.client import connect as ws_connect
 from websockets.sync.server import serve as ws_serve
 
-import l7mp.protocols
-from l7mp import tap
-from l7mp.core.registry import Registry
-
-ROOT = Path(__file__).parent.parent
-CONF = ROOT / "conf"
-FILES = sorted(path.name for path in CONF.iterdir())
-LIMIT = 8.0  # seconds for anything that should be there any moment
-TRY_AGAIN = 0.02
-HOST = "127.0.0.1"
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_loads(name: str) -> None:
-    """Every file in conf/ is a configuration without a single problem."""
-    options = tap.Options()
-    options.parseOptions(["-c", str(CONF / name)])
-    config = tap.configuration(options, Registry.discover(l7mp.protocols))
-    assert config.listeners
-
-
-def test_ports_are_distinct() -> None:
-    """Examples can run beside each other: no two listen at the same place."""
-    seen: dict[tuple[str, Any], str] = {}
-    for name in FILES:
-        for listener in yaml.safe_load((CONF / name).read_text())["listeners"]:
-            spec = listener["spec"].get("transport", listener["spec"])
-            where = (spec["protocol"], spec.get("port", spec.get("filename")))
-            assert where not in seen, f"{name} and {seen.get(where)}: {where}"
-            seen[where] = name
-            assert "filename" in spec or spec["address"] == HOST, name
-
-
-@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".yaml")])
-def test_says_how_to_try_it(name: str) -> None:
-    """An example begins with a comment that has commands to try it with."""
-    lines = (CONF / name).read_text().splitlines()
-    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
-    assert any(line.startswith("#   ") for line in comment)
-
-
-# -- running them -------------------------------------------------------------------
-
-
-class Ports:
-    """Free numbers in place of those in the file, the same for the same one."""
-
-    def __init__(self) -> None:
-        self._held: dict[int, int] = {}
-
-    def __getitem__(self, number: int) -> int:
-        if number not in self._held:
-            self._held[number] = _free()
-        return self._held[number]
-
-
-def _free() -> int:
-    """A port that nobody uses, of TCP and of UDP."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
-        ):
-            stream.bind((HOST, 0))
-            port: int = stream.getsockname()[1]
-            try:
-                datagrams.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-
-
-def rewritten(value: Any, ports: Ports, folder: Path) -> Any:
-    """The document with other ports, and other places for what it writes."""
-    if isinstance(value, list):
-        return [rewritten(item, ports, folder) for item in value]
-    if isinstance(value, dict):
-        return {
-            key: ports[item] if key == "port" else rewritten(item, ports, folder)
-            for key, item in value.items()
-        }
-    if isinstance(value, str) and value.startswith("/tmp/"):
-        return str(folder / Path(value).name)
-    return value
-
-
-class Running:
-    """An example as it runs; ``ports`` are looked up by the numbers in the file."""
-
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
-        self.process, self.folder = process, folder
-        self.ports = Ports()
-
-    def tcp(self, number: int, **others: Any) -> socket.socket:
-        return socket.create_connection((HOST, self.ports[number]), LIMIT, **others)
-
-    def udp(self, number: int, source: int | None = None) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.settimeout(LIMIT)
-        sock.bind((HOST, self.ports[source] if source else 0))
-        sock.connect((HOST, self.ports[number]))
-        return sock
-
-    def curl(self, number: int, path: str, *arguments: str) -> str:
-        url = f"http://{HOST}:{self.ports[number]}{path}"
-        command = ["curl", "-sS", "--max-time", str(LIMIT), *arguments, url]
-        return subprocess.run(command, capture_output=True, check=True).stdout.decode()
-
-
-Run = Callable[[str], Running]
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """Starts an example, on other ports, and waits until it is up."""
-    folders: list[Path] = []
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(name: str) -> Running:
-        # paths of Unix sockets are short, those of pytest are not
-        folder = Path(tempfile.mkdtemp(prefix="l7mp"))
-        folders.append(folder)
-        ports = Ports()
-        document = rewritten(yaml.safe_load((CONF / name).read_text()), ports, folder)
-        copy = folder / name
-        copy.write_text(json.dumps(document))  # which is YAML, too
-        log = folder / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "l7mp", "-c", str(copy), "-l", "notice"],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        started.append(process)
-        running = Running(process, folder)
-        running.ports = ports
-        eventually(lambda: b" is up" in log.read_bytes() or died(process, log))
-        return running
-
-    yield start
-    for process in started:
-        process.send_signal(signal.SIGTERM)
-    for process in started:
-        assert process.wait(LIMIT) == 0
-    for folder in folders:
-        shutil.rmtree(folder)
-
-
-def died(process: subprocess.Popen[bytes], log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
-    return False
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Poll until it holds, up to a deadline."""
-    deadline = time.monotonic() + 2 * LIMIT
-    while not holds():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(TRY_AGAIN)
-
-
-@contextmanager
-def serving(answer: Callable[[bytes], bytes], where: int | Path) -> Iterator[None]:
-    """A service at a port or a socket file that reads to the end, then answers."""
-    family = socket.AF_UNIX if isinstance(where, Path) else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(str(where) if isinstance(where, Path) else (HOST, where))
-    listening.listen()
-
-    def serve() -> None:
-        while True:
-            try:
-                client, _ = listening.accept()
-            except OSError:
-                return
-            with client:
-                client.settimeout(LIMIT)
-                client.sendall(answer(read_all(client)))
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join(LIMIT)
-
-
-def read_all(sock: socket.socket) -> bytes:
-    return b"".join(iter(lambda: sock.recv(65536), b""))
-
-
-def ask(sock: socket.socket, question: bytes) -> bytes:
-    """Say everything, end, and hear everything."""
-    with sock:
-        sock.sendall(question)
-        sock.shutdown(socket.SHUT_WR)
-        return read_all(sock)
-
-
-def exchange(sock: socket.socket, message: bytes) -> bytes:
-    """One datagram there and one back."""
-    sock.send(message)
-    return sock.recv(65536)
+from tests.conf.running import (
+    HOST,
+    LIMIT,
+    TRY_AGAIN,
+    Run,
+    ask,
+    eventually,
+    exchange,
+    serving,
+)
 
 
 def test_udp_to_websocket(run: Run) -> None:

@@ -1,0 +1,43 @@
+"""Every example under conf/ loads, and says how to try it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import yaml
+
+import l7mp.protocols
+from l7mp import tap
+from l7mp.core.registry import Registry
+from tests.conf.running import CONF, FILES, HOST
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_loads(name: str) -> None:
+    """Every file in conf/ is a configuration without a single problem."""
+    options = tap.Options()
+    options.parseOptions(["-c", str(CONF / name)])
+    config = tap.configuration(options, Registry.discover(l7mp.protocols))
+    assert config.listeners
+
+
+def test_ports_are_distinct() -> None:
+    """Examples can run beside each other: no two listen at the same place."""
+    seen: dict[tuple[str, Any], str] = {}
+    for name in FILES:
+        for listener in yaml.safe_load((CONF / name).read_text())["listeners"]:
+            spec = listener["spec"].get("transport", listener["spec"])
+            where = (spec["protocol"], spec.get("port", spec.get("filename")))
+            assert where not in seen, f"{name} and {seen.get(where)}: {where}"
+            seen[where] = name
+            assert "filename" in spec or spec["address"] == HOST, name
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".yaml")])
+def test_says_how_to_try_it(name: str) -> None:
+    """An example begins with a comment that has commands to try it with."""
+    lines = (CONF / name).read_text().splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    assert any(line.startswith("#   ") for line in comment)
