@@ -61,6 +61,8 @@ class Loss:
 
     reason: Reason
     detail: str = ""
+    code: int | None = None
+    """The number that the peer gave for it, in its protocol: a close code, a status."""
 
     @property
     def orderly(self) -> bool:
@@ -73,9 +75,9 @@ class Loss:
         return _STATUS.get(self.reason, 502)
 
     def __str__(self) -> str:
-        return (
-            f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
-        )
+        code = "" if self.code is None else f" {self.code}"
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{self.reason.value}{code}{detail}"
 
 
 class LocalError(Exception):

@@ -25,9 +25,11 @@ def test_only_a_reset_is_disorderly() -> None:
 
 
 def test_loss_as_text() -> None:
-    """A loss reads as its reason, with the detail behind it."""
+    """A loss reads as its reason, with the peer's code and the detail behind it."""
     assert str(Loss(Reason.FIN)) == "fin"
     assert str(Loss(Reason.LOCAL, "disk full")) == "local-error: disk full"
+    assert str(Loss(Reason.FIN, "kicked", 4000)) == "fin 4000: kicked"
+    assert str(Loss(Reason.FIN, code=0)) == "fin 0"
 
 
 def test_remote_error_tells_its_loss() -> None:

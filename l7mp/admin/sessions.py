@@ -111,7 +111,8 @@ def _drops(session: Session) -> dict[str, int]:
 
 
 def _reason(loss: Loss) -> ReasonView:
-    return ReasonView(reason=loss.reason.value, detail=loss.detail)
+    code: dict[str, Any] = {} if loss.code is None else {"code": loss.code}
+    return ReasonView(reason=loss.reason.value, detail=loss.detail, **code)
 
 
 # -- operations -------------------------------------------------------------------------

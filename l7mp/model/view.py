@@ -191,6 +191,8 @@ class ReasonView(View):
 
     reason: str
     detail: str
+    code: int | Absent = None
+    """The number that the peer gave, in the words of its protocol."""
 
 
 class SourceView(View):

@@ -23,8 +23,9 @@ Entry = tuple[str, str, dict[str, Any]]
 """Event, message, content."""
 
 
-def _loss(loss: Loss) -> dict[str, str]:
-    return {"reason": loss.reason.value, "detail": loss.detail}
+def _loss(loss: Loss) -> dict[str, Any]:
+    code = {} if loss.code is None else {"code": loss.code}
+    return {"reason": loss.reason.value, "detail": loss.detail, **code}
 
 
 @singledispatch

@@ -6,9 +6,9 @@ What a peer's close frame means (RFC 6455, section 7.4.1, and the IANA registry)
 ==============================  ==============  =====================================
 code                            reason          detail
 ==============================  ==============  =====================================
-1002 1003 1007 1009 1010        protocol-error  ``close CODE TEXT``
-1006, that is no close frame    reset           how the connection was lost
-any other; 1005 stands for one  fin             ``close CODE TEXT``
+1002 1003 1007 1009 1010        protocol-error  the text of the frame
+1006, that is no close frame    reset           how the connection was lost; no code
+any other; 1005 stands for one  fin             the text of the frame
 without a code
 ==============================  ==============  =====================================
 
@@ -24,8 +24,6 @@ frames of one connection.
 
 from __future__ import annotations
 
-import re
-
 from l7mp.errors import Loss, Reason
 
 MAX_TEXT = 123
@@ -38,7 +36,6 @@ INTERNAL_ERROR = 1011
 
 _FAULTY = frozenset({1002, 1003, 1007, 1009, 1010})
 _OF_ONE_HOP = frozenset({1002, 1004, NO_CODE, 1006, 1007, 1010, 1015})
-_CLOSE = re.compile(r"close (\d{4})(?: (.*))?", re.DOTALL)
 
 _CODES = {
     Reason.FIN: 1000,
@@ -58,20 +55,23 @@ def loss_of_close(code: int | None, text: str | None) -> Loss:
     """What a close frame of the peer's means; it need not have a code, or a text."""
     known = NO_CODE if code is None else code
     reason = Reason.PROTOCOL if known in _FAULTY else Reason.FIN
-    return Loss(reason, f"close {known} {text or ''}".rstrip(" "))
+    return Loss(reason, text or "", known)
 
 
 def close_of_loss(loss: Loss) -> tuple[int, bytes]:
     """The code and the text, cut to what fits, of the close frame that tells ``loss``."""
-    heard = _CLOSE.fullmatch(loss.detail)
-    if heard is not None and _may_pass(int(heard[1])):
-        return int(heard[1]), cut(heard[2] or "")
+    if loss.code is not None and _may_pass(loss.code):
+        return loss.code, cut(loss.detail)
     code = _CODES.get(loss.reason, INTERNAL_ERROR)
     return code, b"" if loss.reason is Reason.FIN else cut(str(loss))
 
 
 def _may_pass(code: int) -> bool:
-    """Whether a code means the same at the other end of a session."""
+    """
+    Whether a code means the same at the other end of a session.
+
+    Codes of other protocols (statuses, exit codes) are smaller than any of these.
+    """
     registered = 1000 <= code <= 1013 and code not in _OF_ONE_HOP
     return registered or 3000 <= code <= 4999
 

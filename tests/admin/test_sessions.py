@@ -6,6 +6,7 @@ import socket
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
@@ -165,17 +166,27 @@ def test_drops_are_summed() -> None:
     assert world.shown()["drops"] == {"queue full": 5, "too large": 1}
 
 
-def test_a_session_that_is_over() -> None:
-    """While it is tracked, an ended session tells why."""
+@pytest.mark.parametrize(
+    ("loss", "reason"),
+    [
+        (Loss(Reason.DELETED, "over"), {"reason": "deleted", "detail": "over"}),
+        (
+            Loss(Reason.FIN, "kicked", 4000),
+            {"reason": "fin", "detail": "kicked", "code": 4000},
+        ),
+    ],
+)
+def test_a_session_that_is_over(loss: Loss, reason: dict[str, Any]) -> None:
+    """While it is tracked, an ended session tells why, by the peer's code if any."""
     world = Watched()
     spec = {"protocol": "Messages"}
     rules = [{"action": {"route": {"destination": {"spec": {"protocol": "Echo"}}}}}]
     listener = {"name": "in", "spec": spec, "rules": rules, "options": {"track": 5}}
     world.configure(listeners=[listener])
     world.arrive()
-    world.session.end(Loss(Reason.DELETED, "over"))
+    world.session.end(loss)
     shown = world.shown()
-    assert shown["reason"] == {"reason": "deleted", "detail": "over"}
+    assert shown["reason"] == reason
     assert shown["status"] in ("FINALIZING", "DESTROYED")
     assert "END" in [one["event"] for one in shown["events"]]
     world.clock.advance(6)

@@ -13,6 +13,7 @@ from l7mp.observers.journal import FIRST, LAST, OMITTED, Journal
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678912, tzinfo=UTC)
 LOSS = Loss(Reason.REFUSED, "nobody there")
 WHY = {"reason": "refused", "detail": "nobody there"}
+KICKED = Loss(Reason.FIN, "kicked", 4000)
 
 
 def journal_of(*happened: events.Event) -> Journal:
@@ -36,6 +37,11 @@ def journal_of(*happened: events.Event) -> Journal:
         (events.AttemptFailed("s", "out", LOSS), "ERROR", {"stage": "out", **WHY}),
         (events.Refused("s", LOSS), "ERROR", WHY),
         (events.Ended("s", LOSS), "END", WHY),
+        (
+            events.Ended("s", KICKED),
+            "END",
+            {"reason": "fin", "detail": "kicked", "code": 4000},
+        ),
         (events.Destroyed("s", LOSS), "DESTROY", WHY),
     ],
 )

@@ -170,7 +170,7 @@ async def test_messages_with_the_response() -> None:
         stream = await connecting(port)
         await turn(20)
         sink = Collector(stream)
-        assert await stream.when_lost() == Loss(Reason.FIN, "close 1000")
+        assert await stream.when_lost() == Loss(Reason.FIN, "", 1000)
         assert sink.got == [b"welcome", b"twice"]
         await until(lambda: stream.transport.disconnected)
 
@@ -207,7 +207,7 @@ async def test_an_upstream_that_closes() -> None:
     with upstream(handler) as (_, port):
         stream = await connecting(port)
         Collector(stream)
-        assert await stream.when_lost() == Loss(Reason.FIN, "close 4001 enough")
+        assert await stream.when_lost() == Loss(Reason.FIN, "enough", 4001)
         await until(lambda: stream.transport.disconnected)
 
 

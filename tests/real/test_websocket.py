@@ -46,7 +46,7 @@ async def test_a_conversation() -> None:
         got = await talk(listener.url, conversation)
         assert got == [BINARY, "text \u0151".encode(), b""]
         await until(lambda: listener.losses)
-        assert listener.losses == [Loss(Reason.FIN, "close 1000")]
+        assert listener.losses == [Loss(Reason.FIN, "", 1000)]
 
     await within(test)
 

@@ -224,7 +224,7 @@ def test_end(side_of: Opened) -> None:
     assert sink.got == [b"late"]
     assert side.losses == []
     side.closes(1000)
-    assert side.losses == [Loss(Reason.FIN, "close 1000")]
+    assert side.losses == [Loss(Reason.FIN, "", 1000)]
 
 
 @both
@@ -315,7 +315,7 @@ def test_a_peer_that_closes(side_of: Opened) -> None:
     side = side_of()
     side.closes(4000, b"bye")
     assert side.said() == [(CLOSE, (4000).to_bytes(2, "big") + b"bye")]
-    assert side.losses == [Loss(Reason.FIN, "close 4000 bye")]
+    assert side.losses == [Loss(Reason.FIN, "bye", 4000)]
     assert not side.wire.aborted
 
 
@@ -324,7 +324,7 @@ def test_a_close_without_a_code() -> None:
     side = served()
     side.feed(frame(b"", CLOSE))
     assert side.said() == [(CLOSE, b"")]
-    assert side.losses == [Loss(Reason.FIN, "close 1005")]
+    assert side.losses == [Loss(Reason.FIN, "", 1005)]
 
 
 @both
@@ -337,7 +337,7 @@ def test_what_came_before_the_close(side_of: Opened) -> None:
     assert side.losses == []
     sink = Collector(side.stream)
     assert sink.got == [b"1"]
-    assert side.losses == [Loss(Reason.FIN, "close 1001")]
+    assert side.losses == [Loss(Reason.FIN, "", 1001)]
 
 
 @pytest.mark.parametrize("give_up", ["close", "abort"])
@@ -345,7 +345,7 @@ def test_nobody_wants_what_came_before_the_close(give_up: str) -> None:
     """If what waits is not wanted any more, the peer's close counts at once."""
     side = served(then=frame(b"1") + close_frame(1001))
     getattr(side.stream, give_up)(Loss(Reason.DELETED))
-    assert side.losses == [Loss(Reason.FIN, "close 1001")]
+    assert side.losses == [Loss(Reason.FIN, "", 1001)]
     assert not side.wire.aborted
 
 
@@ -415,4 +415,4 @@ def test_a_deaf_stream_does_not_blame_its_peer() -> None:
     assert side.losses == []
     side.stream.release("slow")
     side.closes(1000)
-    assert side.losses == [Loss(Reason.FIN, "close 1000")]
+    assert side.losses == [Loss(Reason.FIN, "", 1000)]
