@@ -8,6 +8,7 @@ vocabulary of errors.  Names are camelCase only where Twisted already chose the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -19,6 +20,18 @@ from l7mp.errors import Loss
 
 Metadata = dict[str, Any]
 """What is known of a session, by JSON path: ``/IP/src_addr``, ``/HTTP/url/path``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a stream says about itself, for the events of its session."""
+
+    word: str
+    """What happened, in the words of its protocol."""
+    message: str
+    """The same for people."""
+    facts: Metadata
+    """What else there is to know, as JSON values."""
 
 
 class Kind(Enum):
@@ -81,6 +94,9 @@ class IStream(IConsumer):
         It travels round the ring with the data until a stream understands it, as an
         HTTP listener does ``{"HTTP": {"status": 200, "headers": {…}}}``.
         """
+
+    def tell(hear: Callable[[Note], None]) -> None:
+        """Tell ``hear`` what happens to the stream, and first what has happened."""
 
     def established() -> None:
         """The session that began with this stream is connected."""

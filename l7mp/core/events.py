@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from l7mp.errors import Loss
-from l7mp.interfaces import IStream
+from l7mp.interfaces import IStream, Note
 from l7mp.model.config import Config
 
 
@@ -88,6 +88,14 @@ class StageRestored(SessionEvent):
     """A lost stage is back in the ring."""
 
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(SessionEvent):
+    """The stream of a stage said something about itself."""
+
+    origin: str
+    note: Note
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from l7mp.core.events import (
     Ended,
     Event,
     Faulted,
+    Noted,
     Observer,
     Piped,
     Refused,
@@ -29,7 +30,7 @@ from l7mp.core.ring import Ring
 from l7mp.core.router import decide
 from l7mp.core.stage import Stage, World, connect
 from l7mp.errors import LocalError, Loss, Reason, RemoteError
-from l7mp.interfaces import IStream, Metadata
+from l7mp.interfaces import IStream, Metadata, Note
 from l7mp.model.config import Listener
 from l7mp.model.declared import Retry
 from l7mp.model.edit import Ref
@@ -103,6 +104,7 @@ class Session:
         """Find the route, connect every stage, and let the data flow."""
         self._say(Born(self.name, self.listener.name, self.listener.spec.protocol))
         self._watch(0)
+        self._hear(self.stages[0])
         try:
             self._route()
         except LocalError as error:
@@ -172,6 +174,7 @@ class Session:
         stage.fill(stream)
         endpoint = stage.endpoint.name if stage.endpoint else ""
         self._say(StageConnected(self.name, stage.origin, stage.protocol, endpoint))
+        self._hear(stage)
         if self._ring is not None:
             for data in left:
                 stream.write(data)
@@ -197,6 +200,15 @@ class Session:
         self._ring.open()
         for index in range(1, len(streams)):
             self._watch(index)
+
+    def _hear(self, stage: Stage) -> None:
+        """Pass on what the stream of a stage says about itself."""
+
+        def noted(note: Note) -> None:
+            self._say(Noted(self.name, stage.origin, note))
+
+        assert stage.stream is not None, "nobody to hear"
+        stage.stream.tell(noted)
 
     def _say_if_connected(self) -> None:
         if self.status == "CONNECTED":

@@ -65,6 +65,13 @@ def _(event: events.AttemptFailed) -> Entry:
 
 
 @entry.register
+def _(event: events.Noted) -> Entry:
+    note = event.note
+    message = f'"{event.origin}": {note.message}'
+    return note.word, message, {"stage": event.origin, **note.facts}
+
+
+@entry.register
 def _(event: events.Refused) -> Entry:
     return "ERROR", f"the session failed: {event.loss}", _loss(event.loss)
 

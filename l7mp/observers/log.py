@@ -87,6 +87,12 @@ def _(event: events.StageLost) -> Line:
 
 
 @line.register
+def _(event: events.Noted) -> Line:
+    text = f"{event.session}: {event.origin}: {event.note.message}"
+    return "verbose", "session", text
+
+
+@line.register
 def _(event: events.Refused) -> Line:
     return "notice", "session", f"{event.session} refused: {event.loss}"
 

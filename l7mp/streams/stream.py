@@ -9,7 +9,10 @@ from twisted.internet.interfaces import IProducer
 from zope.interface import implementer
 
 from l7mp.errors import Loss
-from l7mp.interfaces import SINK, IStream, Kind, Metadata
+from l7mp.interfaces import SINK, IStream, Kind, Metadata, Note
+
+MAX_UNTOLD = 16
+"""How many notes a stream keeps, the latest, until somebody hears them."""
 
 
 @implementer(IStream)
@@ -25,6 +28,10 @@ class Stream:
     kind: Kind = Kind.BYTES
     half_close: bool = False
     idle_timeout: float = 0.0
+
+    # Most streams never say anything, so this costs them nothing.
+    _hear: Callable[[Note], None] | None = None
+    _untold: tuple[Note, ...] = ()
 
     def __init__(self) -> None:
         self._sink: IStream | None = None
@@ -106,6 +113,19 @@ class Stream:
 
     def describe(self, facts: Metadata) -> None:
         """Most streams have no words for metadata on the wire."""
+
+    def tell(self, hear: Callable[[Note], None]) -> None:
+        self._hear = hear
+        untold, self._untold = self._untold, ()
+        for note in untold:
+            hear(note)
+
+    def _note(self, note: Note) -> None:
+        """Say what happened, as soon as somebody hears it."""
+        if self._hear is not None:
+            self._hear(note)
+        else:
+            self._untold = (*self._untold, note)[-MAX_UNTOLD:]
 
     def established(self) -> None:
         """Most protocols have no word for it."""

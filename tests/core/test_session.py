@@ -5,11 +5,20 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from l7mp.core.events import AttemptFailed, Connected, Ended, Faulted, Refused, Warned
+from l7mp.core.events import (
+    AttemptFailed,
+    Connected,
+    Ended,
+    Faulted,
+    Noted,
+    Refused,
+    StageConnected,
+    Warned,
+)
 from l7mp.errors import LocalError, Loss, Reason
-from l7mp.interfaces import IStream, Kind
+from l7mp.interfaces import IStream, Kind, Note
 from l7mp.model import edit
 from l7mp.testing import Memory
 from tests.core.support import World
@@ -321,3 +330,19 @@ def test_faults_are_reported(world: World) -> None:
     world.messages.near[0].accept(source, {}, "")
     world.messages.made[0].vanish(Reason.FIN)
     assert world.said(Faulted)
+
+
+def test_what_streams_say_of_themselves_is_an_event(world: World) -> None:
+    """The source's notes and a stage's come with the stage's origin, once it is there."""
+    world.route()
+    source, there = Memory(), Memory()
+    there._note(Note("EARLY", "before it was handed over", {}))
+    world.messages.outcomes = [succeed(there)]
+    world.messages.near[0].accept(source, {}, "")
+    source._note(Note("LATE", "while it runs", {"n": 1}))
+    notes = [event for event in world.events if isinstance(event, Noted)]
+    assert [(event.origin, event.note.word) for event in notes] == [
+        ("out", "EARLY"),
+        ("in", "LATE"),
+    ]
+    assert world.said(StageConnected, Noted)[0] == "StageConnected"

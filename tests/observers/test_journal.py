@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from l7mp.core import events
 from l7mp.errors import Loss, Reason
+from l7mp.interfaces import Note
 from l7mp.observers.journal import FIRST, LAST, OMITTED, Journal
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678912, tzinfo=UTC)
@@ -33,6 +35,11 @@ def journal_of(*happened: events.Event) -> Journal:
             {"rulelist": "list", "rule": "rule", "route": "route"},
         ),
         (events.Connected("s"), "CONNECT", {}),
+        (
+            events.Noted("s", "out", Note("WORD", "in words", {"more": 1})),
+            "WORD",
+            {"stage": "out", "more": 1},
+        ),
         (events.StageLost("s", "out", LOSS), "DISCONNECT", {"stage": "out", **WHY}),
         (events.AttemptFailed("s", "out", LOSS), "ERROR", {"stage": "out", **WHY}),
         (events.Refused("s", LOSS), "ERROR", WHY),
@@ -46,7 +53,7 @@ def journal_of(*happened: events.Event) -> Journal:
     ],
 )
 def test_events_have_the_words_of_the_original(
-    event: events.Event, word: str, content: dict[str, str]
+    event: events.Event, word: str, content: dict[str, Any]
 ) -> None:
     """Every event is told in the original's word, with the reason of a loss."""
     birth, page = journal_of(event).events("s")

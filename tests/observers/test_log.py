@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from l7mp.core import events
 from l7mp.errors import LocalError, Loss, Reason
+from l7mp.interfaces import Note
 from l7mp.model.config import Config
 from l7mp.model.declared import Admin
 from l7mp.observers.log import LEVELS, LogWriter, line, open_log
@@ -37,6 +38,7 @@ def writer(level: str) -> tuple[LogWriter, io.StringIO]:
         (events.Routed("s", "list", "rule", "route"), "verbose"),
         (events.AttemptFailed("s", "out", LOSS), "info"),
         (events.Connected("s"), "info"),
+        (events.Noted("s", "out", Note("WORD", "in words", {})), "verbose"),
         (events.StageLost("s", "out", LOSS), "info"),
         (events.Refused("s", LOSS), "notice"),
         (events.Ended("s", LOSS), "info"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 
 from l7mp.errors import Loss, Reason
-from l7mp.interfaces import SINK
+from l7mp.interfaces import SINK, Note
+from l7mp.streams.stream import MAX_UNTOLD
 from l7mp.testing import Memory
 
 FIN, RESET = Loss(Reason.FIN), Loss(Reason.RESET)
@@ -92,3 +93,17 @@ def test_one_who_waits_may_send_another_away() -> None:
     stream.when_lost().addCallback(heard.append)
     stream.abort(FIN)
     assert heard == [FIN]
+
+
+def test_what_a_stream_says_is_heard_late_but_in_order() -> None:
+    """Notes wait for whoever hears them, the latest of them, and then come at once."""
+    stream = Memory()
+    for number in range(MAX_UNTOLD + 1):
+        stream._note(Note("WORD", str(number), {}))
+    heard: list[Note] = []
+    stream.tell(heard.append)
+    assert [note.message for note in heard] == [
+        str(number) for number in range(1, MAX_UNTOLD + 1)
+    ]
+    stream._note(Note("WORD", "now", {}))
+    assert heard[-1].message == "now"
