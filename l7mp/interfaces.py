@@ -62,6 +62,10 @@ class IStream(IConsumer):
         "Whether end() leaves the other direction open; if not, it closes the stream."
     )
 
+    lossy: bool = Attribute(
+        "Whether what is written may be lost, doubled or overtaken on its way."
+    )
+
     loss: Loss | None = Attribute("Why the stream is gone, None while it lives.")
     messages_in: int = Attribute("How many messages or chunks were read.")
     bytes_in: int = Attribute("How many bytes were read.")

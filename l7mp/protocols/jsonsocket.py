@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from pydantic import AliasChoices, ConfigDict, Field
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred
 
+from l7mp.core.idle import IdleWatch
 from l7mp.core.registry import Accept, Context, Protocol
-from l7mp.errors import Loss, Reason, RemoteError
+from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.base import Declared, Items
 from l7mp.model.config import EndPoint
-from l7mp.model.spec import REMOTE_WORDS, ClusterSpec, ListenerSpec, Spec
-from l7mp.streams.handshake import Continued, read_header
-from l7mp.wire.jsonsocket import (
-    BAD_REQUEST,
-    Accepted,
-    HeaderSplitter,
-    Rejected,
-    Rule,
-    build_header,
-    decode_request,
-    decode_response,
-    encode_request,
-    encode_response,
-)
-
-HANDSHAKE = 10.0
-"""Seconds that a client has to send its header."""
-
-REQUEST_TIMEOUT = 408
+from l7mp.model.spec import REMOTE_WORDS, ClusterSpec, KindOf, ListenerSpec, Spec
+from l7mp.model.types import Seconds
+from l7mp.streams.jsonsocket import HANDSHAKE, REPEAT, ask, hear
+from l7mp.wire.jsonsocket import Rule, build_header, encode_request
 
 _BOTH = AliasChoices("transport", "transport_spec")
 
@@ -76,72 +59,48 @@ class HeaderRule(Declared):
         return rules
 
 
-class JSONSocketListenerSpec(Spec):
-    """Expect a header from every client of the transport, and answer it."""
+class _OverTransport(Spec):
+    """What both sides say of what carries them."""
 
     tolerates = REMOTE_WORDS
+
+    idle_timeout: Seconds | None = None
+    """
+    Seconds without a message in either direction after which the stream ends, and
+    nothing is said about it; 0: never. The transport's own if missing.
+    """
+
+    def carries(self, kind_of: KindOf) -> str | None:
+        """Messages stay apart as far as the transport keeps them so."""
+        return kind_of(self.transport)  # type: ignore[attr-defined]
+
+
+class JSONSocketListenerSpec(_OverTransport):
+    """Expect a header from every client of the transport, and answer it."""
 
     transport: ListenerSpec = Field(validation_alias=_BOTH)
     """The listener that carries it."""
+    header_timeout: Seconds = HANDSHAKE
+    """Seconds that a client has to send its header; 0: all the time it likes."""
 
 
-class JSONSocketClusterSpec(Spec):
+class JSONSocketClusterSpec(_OverTransport):
     """Send a header first, and expect an answer."""
-
-    tolerates = REMOTE_WORDS
 
     transport: ClusterSpec = Field(validation_alias=_BOTH)
     """The cluster that carries it."""
     header: Items[HeaderRule] = ()
     """How the header is made, in order."""
-
-
-Verdict = Accepted | Rejected
-
-
-def _judge(
-    decode: Callable[[bytes], Verdict | None], kind: Kind
-) -> Callable[[bytes], Verdict | None]:
-    """Judges headers that are one message, or come in pieces with data behind."""
-    if kind is Kind.DATAGRAMS:
-        return decode
-    splitter = HeaderSplitter()
-
-    def judge(piece: bytes) -> Verdict | None:
-        parted = splitter.feed(piece)
-        if parted is None:
-            return None
-        verdict = decode(parted[0])
-        if isinstance(verdict, Accepted):
-            return replace(verdict, rest=parted[1])
-        return verdict
-
-    return judge
-
-
-class _Server(Continued):
-    """A client whose header was good; it is answered when the session is connected."""
-
-    _answered = False
-
-    def _answer(self, status: int, message: str) -> None:
-        if not self._answered:
-            self._answered = True
-            self.inner.write(encode_response(status, message))
-
-    def established(self) -> None:
-        self._answer(200, "OK")
-        self.inner.established()
-
-    def close(self, loss: Loss) -> None:
-        self._answer(loss.status, str(loss))
-        self.inner.close(loss)
-
-    def abort(self, loss: Loss) -> None:
-        if self._answered:
-            self.inner.abort(loss)
-        else:  # nothing is under way but the answer, which is still owed
-            self.close(loss)
+    response_timeout: Seconds | None = None
+    """
+    Seconds to wait for the answer to the header; 0, or none: as long as the attempt
+    to connect may take by the retry policy of the route.
+    """
+    repeat_after: Seconds = REPEAT
+    """
+    Seconds after which a header that was not answered is sent again, where the
+    transport may lose it; each pause is twice the one before, up to 2 s. 0: never.
+    """
 
 
 def listen(
@@ -150,23 +109,12 @@ def listen(
     """Listen on the transport, and shake hands with whoever comes."""
 
     async def shake(stream: IStream, metadata: Metadata) -> None:
-        reading: Deferred[Verdict] = read_header(
-            stream, _judge(decode_request, stream.kind)
-        )
-        reading.addTimeout(HANDSHAKE, context.reactor)
-        verdict: Verdict
-        try:
-            verdict = await reading
-        except RemoteError as error:
-            verdict = Rejected(BAD_REQUEST, str(error))
-        except TimeoutError:
-            verdict = Rejected(REQUEST_TIMEOUT, f"no header came in {HANDSHAKE:g} s")
-        if isinstance(verdict, Rejected):
-            stream.write(encode_response(verdict.status, verdict.message))
-            stream.close(Loss(Reason.PROTOCOL, verdict.message))
-        else:
-            server = _Server(stream, verdict.rest)
-            accept(server, {**metadata, "JSONSocket": verdict.header}, "")
+        served = await hear(stream, context.reactor, spec.header_timeout)
+        if served is None:
+            return
+        if spec.idle_timeout is not None:
+            served.idle_timeout = spec.idle_timeout
+        accept(served, {**metadata, "JSONSocket": served.header}, "")
 
     def accepted(stream: IStream, metadata: Metadata, words: str) -> None:
         shaking = Deferred.fromCoroutine(shake(stream, metadata))
@@ -186,24 +134,43 @@ def connect(
     async def go() -> IStream:
         stream = await context.connect(spec.transport, endpoint, metadata)
         try:
-            return await _shake(stream, spec, metadata)
+            rules = (step for rule in spec.header for step in rule.steps())
+            header = encode_request(build_header(metadata, rules))
+            limits = (spec.repeat_after, spec.response_timeout)
+            made = await ask(stream, header, context.reactor, *limits)
         except (Exception, CancelledError):
             stream.abort(Loss(Reason.REFUSED))
             raise
+        if spec.idle_timeout:
+            _watch(context, stream, spec.idle_timeout)
+        return made
 
     return Deferred.fromCoroutine(go())
 
 
-async def _shake(
-    stream: IStream, spec: JSONSocketClusterSpec, metadata: Metadata
-) -> IStream:
-    rules = (step for rule in spec.header for step in rule.steps())
-    stream.write(encode_request(build_header(metadata, rules)))
-    verdict: Verdict = await read_header(stream, _judge(decode_response, stream.kind))
-    if isinstance(verdict, Rejected):
-        what = f"JSONSocket status {verdict.status}: {json.dumps(verdict.message)}"
-        raise RemoteError(Loss(Reason.REFUSED, what))
-    return Continued(stream, verdict.rest) if verdict.rest else stream
+class _Traffic:
+    """What moves on a stream, for whoever waits for it to stop."""
+
+    def __init__(self, stream: IStream) -> None:
+        self._stream = stream
+
+    @property
+    def traffic(self) -> int:
+        """A number that changes when data moves in either direction."""
+        return self._stream.messages_in + self._stream.messages_out
+
+
+def _watch(context: Context, stream: IStream, seconds: float) -> None:
+    """End ``stream`` when nothing moved for so long."""
+    idle = context.resources.get(
+        ("JSONSocket", "idle"), lambda: IdleWatch(context.reactor)
+    )
+    traffic, loss = (
+        _Traffic(stream),
+        Loss(Reason.IDLE, f"nothing moved for {seconds:g} s"),
+    )
+    idle.watch(traffic, seconds, lambda: stream.close(loss))
+    stream.when_lost().addCallback(lambda _: idle.forget(traffic))
 
 
 protocol = Protocol(

@@ -39,6 +39,7 @@ class ConnectedFlow(DatagramReader, QueueingStream):
     """
 
     half_close = True
+    lossy = True
 
     def __init__(
         self,

@@ -50,6 +50,8 @@ class PeerFlow(QueueingStream):
     There may be very many of them, so they keep little.
     """
 
+    lossy = True
+
     received = QueueingStream._arrived  # noqa: SLF001  # ours, and one call less
     """The peer sent this."""
 

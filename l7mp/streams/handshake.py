@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.components import proxyForInterface
 
 from l7mp.errors import Loss, Reason, RemoteError
-from l7mp.interfaces import SINK, IStream
+from l7mp.interfaces import SINK, IKernelFlow, IStream, Metadata
 from l7mp.streams.stream import Stream
 
 T = TypeVar("T")
@@ -68,14 +69,33 @@ class Continued(proxyForInterface(IStream, "inner")):  # type: ignore[misc]
     """
     A stream of which a header was read, with what was read behind it.
 
-    Data goes straight from the inner stream to its sink; only control passes here.
+    ``rest`` is that data, ``facts`` what the header said of it; both go ahead of all
+    else.  Data then goes straight from the inner stream to its sink; only control
+    passes here.
     """
 
-    def __init__(self, inner: IStream, rest: bytes = b"") -> None:
+    def __init__(
+        self,
+        inner: IStream,
+        rest: Iterable[bytes] = (),
+        facts: Metadata | None = None,
+    ) -> None:
         super().__init__(inner)
-        self._rest = rest
+        self._rest, self._facts = deque(rest), facts
         self._reasons: set[object] = {SINK}
         self._sink: IStream | None = None
+        if self._rest:
+            inner.when_lost().addCallback(lambda _: self._hand_on_rest())
+
+    def __conform__(self, interface: object) -> object:
+        """What the kernel could do with the inner stream it could do with this one."""
+        if interface is IKernelFlow and self._is_transparent():
+            return IKernelFlow(self.inner, None)
+        return None
+
+    def _is_transparent(self) -> bool:
+        """Whether nothing but the inner stream's data passes any more."""
+        return not self._rest
 
     def deliver_to(
         self, sink: IStream, ended: Callable[[], None] | None = None
@@ -89,8 +109,26 @@ class Continued(proxyForInterface(IStream, "inner")):  # type: ignore[misc]
 
     def release(self, reason: object) -> None:
         self._reasons.discard(reason)
-        rest, sink = self._rest, self._sink
-        if rest and not self._reasons and sink is not None:
-            self._rest = b""
-            sink.write(rest)
+        if not self._reasons and self._sink is not None:
+            self._begin(self._sink)
         self.inner.release(reason)
+
+    def write(self, data: bytes) -> None:
+        self.inner.write(data)  # looked up by the proxy it would take twice the time
+
+    def _begin(self, sink: IStream) -> None:
+        """What comes first, as far as ``sink`` takes it."""
+        facts, self._facts = self._facts, None
+        if facts:
+            sink.describe(facts)
+        while self._rest and not self._reasons:
+            sink.write(self._rest.popleft())
+
+    def _hand_on_rest(self) -> None:
+        """The inner stream is gone: held or not, what was read is still delivered."""
+        if self._sink is not None and self._sink.loss is None:
+            while self._rest:
+                self._sink.write(self._rest.popleft())
+        if self._rest:
+            self.inner.drops["aborted"] = len(self._rest)
+            self._rest.clear()

@@ -27,6 +27,7 @@ class Stream:
 
     kind: Kind = Kind.BYTES
     half_close: bool = False
+    lossy: bool = False
     idle_timeout: float = 0.0
 
     # Most streams never say anything, so this costs them nothing.

@@ -162,6 +162,18 @@ def decode_response(data: bytes, *, whole: bool = True) -> Accepted | Rejected |
     return None if parted is None else _judge_response(*parted)
 
 
+def is_response(data: bytes) -> bool:
+    """
+    Whether a message is meant as an answer, good or bad; if not, it is data.
+
+    Where messages overtake each other, data can come before the answer does.
+    """
+    try:
+        return "JSONSocketStatus" in read_object(data)
+    except ValueError:
+        return False
+
+
 def _judge_request(data: bytes, rest: bytes) -> Accepted | Rejected:
     try:
         header = read_object(data)

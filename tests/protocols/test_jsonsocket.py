@@ -13,12 +13,13 @@ from twisted.internet.task import Clock
 from l7mp.core.registry import Context, Registry
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK, Kind
+from l7mp.model.config import EndPoint
 from l7mp.protocols import jsonsocket, tcp
-from l7mp.protocols.jsonsocket import HANDSHAKE
+from l7mp.streams.jsonsocket import HANDSHAKE
 from l7mp.testing import Memory
 from tests.core.support import Fake
 from tests.protocols.real import LOOPBACK, Conn, Real, real
-from tests.streams.loopback import peers, turn, until
+from tests.streams.loopback import Peer, peers, turn, until
 
 TCP: dict[str, Any] = {"protocol": "TCP", "port": 1, "address": LOOPBACK}
 OVER_TCP: dict[str, Any] = {"protocol": "JSONSocket", "transport": TCP}
@@ -200,29 +201,172 @@ async def test_a_refusal_ends_the_session() -> None:
         assert "go away" in loss.detail
 
 
+# -- over UDP that loses ------------------------------------------------------------
+
+UDP: dict[str, Any] = {"protocol": "UDP", "port": 1, "address": LOOPBACK}
+OVER_UDP: dict[str, Any] = {"protocol": "JSONSocket", "transport": UDP}
+OK = b'{"JSONSocketVersion": 1, "JSONSocketStatus": 200, "JSONSocketMessage": "OK"}'
+
+
+class Relay:
+    """A hop between a client and a server that loses the first headers each way."""
+
+    def __init__(self, front: Peer, back: Peer, server: tuple[str, int]) -> None:
+        self.front, self.back, self.server = front, back, server
+        self.lose = {b"JSONSocketVersion": 2, b"JSONSocketStatus": 1}
+        self.client: tuple[str, int] | None = None
+        self.heard: list[bytes] = []
+        """Everything, in order, lost or not."""
+
+    def run(self) -> bool:
+        """Carry what there is; always true, to be polled."""
+        while found := self.front._poll():
+            data, self.client = found
+            if self._passes(data, b"JSONSocketVersion"):
+                self.back.send(data, self.server)
+        while found := self.back._poll():
+            if self._passes(found[0], b"JSONSocketStatus"):
+                assert self.client is not None
+                self.front.send(found[0], self.client)
+        return True
+
+    def _passes(self, data: bytes, mark: bytes) -> bool:
+        self.heard.append(data)
+        if mark in data and self.lose[mark]:
+            self.lose[mark] -= 1
+            return False
+        return True
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_network_that_loses_headers() -> None:
+    """Two proxies come together over UDP although headers and answers get lost."""
+    async with real() as far, real() as near:
+        bound = await far.route(OVER_UDP, {"protocol": "Echo"})
+        with peers(3) as (client, front, back):
+            relay = Relay(front, back, (LOOPBACK, bound["port"]))
+            cluster = {
+                "protocol": "JSONSocket",
+                "transport": {"protocol": "UDP", "port": front.port},
+                "repeat_after": 0.02,
+            }
+            where = {"address": LOOPBACK}
+            entry = await near.route(UDP, cluster, where, retry=NEVER)
+            client.send(b"first", (LOOPBACK, entry["port"]))
+            got = await until(lambda: relay.run() and client._poll())
+            client.send(b"second", (LOOPBACK, entry["port"]))
+            again = await until(lambda: relay.run() and client._poll())
+        assert (got[0], again[0]) == (b"first", b"second")
+        header = b'{"JSONSocketVersion": 1}'
+        assert relay.heard[:3] == [header] * 3
+        assert relay.heard.count(header) >= 4
+        assert relay.heard.count(OK) >= 2
+        assert relay.heard[-2:] == [b"second"] * 2
+        assert len(far.proxy.sessions) == len(near.proxy.sessions) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_said_on_the_wire_as_a_client() -> None:
+    """A cluster repeats its header byte by byte; early and doubled answers do no harm."""
+    async with real() as world:
+        with peers(2) as (client, server):
+            cluster = {
+                "protocol": "JSONSocket",
+                "transport": {"protocol": "UDP", "port": server.port},
+                "header": [{"set": {"key": "/k", "value": "v"}}],
+                "repeat_after": 0.02,
+            }
+            where = {"address": LOOPBACK}
+            bound = await world.route(UDP, cluster, where, retry=NEVER)
+            client.send(b"up", (LOOPBACK, bound["port"]))
+            header = b'{"k": "v", "JSONSocketVersion": 1}'
+            for _ in range(3):
+                data, source = await server.receive()
+                assert data == header
+            for said in (b"early", OK, OK, b"late"):
+                server.send(said, source)
+            assert (await client.receive())[0] == b"early"
+            assert (await client.receive())[0] == b"late"
+            got = header
+            while got == header:
+                got, _ = await server.receive()
+            assert got == b"up"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_said_on_the_wire_as_a_server() -> None:
+    """A listener answers every copy of a header alike, and copies reach nobody."""
+    async with real() as world:
+        bound = await world.route(OVER_UDP, {"protocol": "Echo"})
+        to = (LOOPBACK, bound["port"])
+        with peers(1) as (client,):
+            for said in (HELLO, HELLO, b"a", HELLO, b"b"):
+                client.send(said, to)
+            got = [(await client.receive())[0] for _ in range(5)]
+            assert sorted(got) == sorted([OK, OK, OK, b"a", b"b"])
+            assert got[0] == OK
+            assert await client.hears_nothing()
+        assert world.session.metadata["UDP"]["src_port"] == client.port
+        assert len(world.proxy.sessions) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_answers() -> None:
+    """A server that never answers is given up after the time for it."""
+    async with real() as world:
+        with peers(2) as (client, server):
+            cluster = {
+                "protocol": "JSONSocket",
+                "transport": {"protocol": "UDP", "port": server.port},
+                "response_timeout": 0.1,
+            }
+            where = {"address": LOOPBACK}
+            bound = await world.route(UDP, cluster, where, retry=NEVER)
+            client.send(b"up", (LOOPBACK, bound["port"]))
+            loss = await world.loss()
+        assert loss.reason is Reason.TIMEOUT
+        assert loss.detail == "no answer to the header came in 0.1 s"
+
+
 # -- without a network ------------------------------------------------------------
 
 
 class Bench:
-    """A JSONSocket listener over memory."""
+    """A JSONSocket listener over memory, and clusters of it."""
 
-    def __init__(self) -> None:
-        self.clock, self.carrier = Clock(), Fake("Carrier", Kind.BYTES)
+    def __init__(self, kind: Kind = Kind.BYTES, **listener: Any) -> None:
+        self.clock, self.carrier = Clock(), Fake("Carrier", kind)
         registry = Registry.of(
             [jsonsocket.protocol, self.carrier.protocol, tcp.protocol]
         )
-        context = Context(reactor=self.clock, registry=registry)
-        spec = registry.vocabulary().listener(
-            {"protocol": "JSONSocket", "transport": {"protocol": "Carrier"}}
-        )
+        self.context = Context(reactor=self.clock, registry=registry)
+        self.words = registry.vocabulary()
+        self.over = {"protocol": "JSONSocket", "transport": {"protocol": "Carrier"}}
+        spec = self.words.listener({**self.over, **listener})
         self.accepted: list[Any] = []
-        context.listen(spec, lambda stream, *_: self.accepted.append(stream))
+        self.context.listen(spec, lambda stream, *_: self.accepted.append(stream))
 
     def arrive(self, *data: bytes) -> Memory:
-        peer = Memory(Kind.BYTES)
+        peer = Memory(self.carrier.kind)
         self.carrier.near[0].accept(peer, {}, "")
         peer.inject(*data)
         return peer
+
+    def connect(self, **cluster: Any) -> tuple[list[Any], Memory]:
+        """What becomes of a connection, and the far end of it."""
+        spec = self.words.cluster({**self.over, **cluster})
+        made: list[Any] = []
+        going = self.context.connect(spec, EndPoint("e", "a"), {})
+        going.addBoth(made.append)
+        return made, self.carrier.made[-1]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_it_carries_what_its_transport_does(kind: Kind) -> None:
+    """Messages stay apart if the transport keeps them so."""
+    bench = Bench(kind)
+    for spec in (bench.words.listener(bench.over), bench.words.cluster(bench.over)):
+        assert bench.words.kind_of(spec) == kind.value
 
 
 def test_who_says_nothing_is_sent_away() -> None:
@@ -233,6 +377,68 @@ def test_who_says_nothing_is_sent_away() -> None:
     assert [status(said) for said in peer.written] == [408]
     assert peer.closed is not None
     assert not bench.accepted
+
+
+def test_the_time_for_a_header_can_be_chosen() -> None:
+    """It is as long as declared, and endless if that is 0."""
+    quick, patient = Bench(header_timeout=1), Bench(header_timeout=0)
+    for bench, ends in ((quick, True), (patient, False)):
+        peer = bench.arrive()
+        bench.clock.advance(1)
+        assert (peer.closed is not None) is ends
+    assert not patient.clock.getDelayedCalls()
+
+
+def test_a_server_ends_idle_sessions() -> None:
+    """The time-out declared here goes before the transport's own."""
+    words: list[tuple[dict[str, Any], int]] = [
+        ({"idle_timeout": 5}, 5),
+        ({"idle_timeout": 0}, 0),
+        ({}, 60),
+    ]
+    for declared, own in words:
+        bench = Bench(**declared)
+        peer = bench.arrive()
+        peer.idle_timeout = 60
+        peer.inject(HELLO)
+        assert bench.accepted[0].idle_timeout == own
+
+
+def test_a_client_ends_idle_streams() -> None:
+    """A stream on which nothing moves ends, one on which something does goes on."""
+    bench = Bench(Kind.DATAGRAMS)
+    (made, peer), (_, other) = (bench.connect(idle_timeout=8) for _ in range(2))
+    for far in (peer, other):
+        far.inject(OK)
+    for _ in range(20):
+        made[0].write(b"data")
+        bench.clock.advance(1)
+    assert peer.loss is None
+    assert other.closed is not None
+    assert other.closed.reason is Reason.IDLE
+    bench.clock.advance(9)
+    bench.clock.advance(1)
+    assert peer.closed == Loss(Reason.IDLE, "nothing moved for 8 s")
+    assert not bench.clock.getDelayedCalls()
+
+
+def test_what_a_server_answered_is_told_on() -> None:
+    """The header of the answer describes the data that comes behind it."""
+    bench, sink = Bench(Kind.DATAGRAMS), Memory()
+    made, peer = bench.connect()
+    peer.inject(OK, b"data")
+    made[0].deliver_to(sink)
+    made[0].release(SINK)
+    assert sink.facts == [{"JSONSocket": json.loads(OK)}]
+    assert sink.written == [b"data"]
+
+
+def test_a_header_that_cannot_be_made_fails() -> None:
+    """Rules that lead nowhere fail the attempt, and the transport is let go."""
+    bench = Bench(Kind.DATAGRAMS)
+    made, peer = bench.connect(header=[{"set": {"key": "/", "value": 1}}])
+    assert "would not be an object" in made[0].getErrorMessage()
+    assert peer.loss is not None
 
 
 def test_a_client_is_owed_one_answer() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from zope.interface import alsoProvides
 
 from l7mp.errors import Loss, Reason, RemoteError
-from l7mp.interfaces import SINK
+from l7mp.interfaces import SINK, IFlowTransport, IKernelFlow
 from l7mp.streams.handshake import Continued, read_header
 from l7mp.testing import Memory, check_stream
 
@@ -81,7 +83,7 @@ def test_who_gives_up_leaves_the_stream_held() -> None:
 def test_the_rest_comes_first() -> None:
     """What was read behind a header is delivered before everything else."""
     inner, sink = Memory(), Memory()
-    stream = Continued(inner, b"rest")
+    stream = Continued(inner, [b"rest"])
     stream.deliver_to(sink)
     inner.inject(b"more")
     stream.release(SINK)
@@ -91,7 +93,7 @@ def test_the_rest_comes_first() -> None:
 def test_the_rest_waits_for_every_reason() -> None:
     """What was read behind a header is held as the stream is."""
     inner, sink = Memory(), Memory()
-    stream = Continued(inner, b"rest")
+    stream = Continued(inner, [b"rest"])
     stream.deliver_to(sink)
     stream.hold("full")
     stream.release(SINK)
@@ -100,13 +102,83 @@ def test_the_rest_waits_for_every_reason() -> None:
     assert sink.written == [b"rest"]
 
 
+def test_a_full_sink_gets_no_more() -> None:
+    """A sink that asks for a pause in the midst of the rest gets the others later."""
+    inner, sink = Memory(), Memory()
+    stream = Continued(inner, [b"a", b"b"])
+
+    def write(data: bytes) -> None:
+        sink.written.append(data)
+        stream.hold("full")
+
+    sink.write = write  # type: ignore[method-assign]
+    stream.deliver_to(sink)
+    inner.inject(b"c")
+    stream.release(SINK)
+    assert sink.written == [b"a"]
+    stream.release("full")
+    stream.release("full")
+    assert sink.written == [b"a", b"b", b"c"]
+
+
+def test_the_rest_comes_before_the_loss() -> None:
+    """Who is lost before the rest was delivered still delivers it, held or not."""
+    inner, sink = Memory(), Memory()
+    stream = Continued(inner, [b"a", b"b"])
+    stream.deliver_to(sink)
+    heard: list[list[bytes]] = []
+    stream.when_lost().addCallback(lambda _: heard.append(list(sink.written)))
+    inner.vanish()
+    assert heard == [[b"a", b"b"]]
+    assert stream.drops == {}
+
+
+def test_the_rest_of_a_stream_that_nobody_had_is_counted() -> None:
+    """Without a sink the rest reaches nobody."""
+    inner = Memory()
+    stream = Continued(inner, [b"a", b"b"])
+    inner.vanish()
+    assert stream.drops == {"aborted": 2}
+
+
+def test_facts_come_first() -> None:
+    """What the header said goes ahead of the data, once, to a sink that flows."""
+    inner, sink = Memory(), Memory()
+    stream = Continued(inner, facts={"X": 1})
+    stream.deliver_to(sink)
+    assert sink.facts == []
+    stream.release(SINK)
+    stream.hold("full")
+    stream.release("full")
+    assert sink.facts == [{"X": 1}]
+
+
+def test_the_kernel_may_forward_what_has_no_rest() -> None:
+    """It can be what the inner stream can be, once nothing else is to be delivered."""
+    memory = Memory()
+    alsoProvides(memory, IKernelFlow)
+    inner: Any = memory
+    assert IKernelFlow(Continued(inner), None) is inner
+    assert IKernelFlow(Continued(inner, [b"rest"]), None) is None
+    assert IKernelFlow(Continued(Memory()), None) is None
+    assert IFlowTransport(Continued(inner), None) is None
+
+
+def test_it_writes_to_its_peer() -> None:
+    """What is written goes to the peer of the inner stream, and is counted there."""
+    inner = Memory()
+    stream = Continued(inner)
+    stream.write(b"data")
+    assert (inner.written, stream.messages_out) == ([b"data"], 1)
+
+
 @pytest.mark.parametrize("rest", [b"", b"rest"])
 def test_it_keeps_the_contract(rest: bytes) -> None:
     """A continued stream is a stream, and its rest the first thing it reads."""
 
     def make() -> tuple[Continued, Callable[[bytes], None]]:
         inner = Memory()
-        stream = Continued(inner, rest)
+        stream = Continued(inner, [rest] if rest else [])
         if rest:
             sink = Memory()
             stream.deliver_to(sink)

@@ -22,6 +22,7 @@ from l7mp.wire.jsonsocket import (
     decode_response,
     encode_request,
     encode_response,
+    is_response,
 )
 
 
@@ -166,6 +167,28 @@ def test_no_response() -> None:
     verdict = decode_response(b"hello")
     assert isinstance(verdict, Rejected)
     assert verdict.status == 502
+
+
+@pytest.mark.parametrize(
+    ("data", "verdict"),
+    [
+        (encode_response(200, "OK"), True),
+        (b'{"JSONSocketStatus": null}', True),
+        (encode_request({}), False),
+        (b'{"JSONSocketStatus": 200', False),
+        (b"data", False),
+        (b"[]", False),
+    ],
+)
+def test_answers_are_told_from_data(data: bytes, verdict: bool) -> None:
+    """What has a status is an answer, however bad; anything else is data."""
+    assert is_response(data) is verdict
+
+
+@given(st.binary(max_size=40))
+def test_any_data_is_told_from_answers(data: bytes) -> None:
+    """Nothing that comes instead of an answer is an error."""
+    assert is_response(data) in (False, True)
 
 
 # -- over streams of bytes ----------------------------------------------------
