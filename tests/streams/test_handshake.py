@@ -153,11 +153,16 @@ def test_facts_come_first() -> None:
     assert sink.facts == [{"X": 1}]
 
 
+def flow_of_the_kernel() -> Any:
+    """A stream that the kernel could forward."""
+    inner = Memory()
+    alsoProvides(inner, IKernelFlow)
+    return inner
+
+
 def test_the_kernel_may_forward_what_has_no_rest() -> None:
     """It can be what the inner stream can be, once nothing else is to be delivered."""
-    memory = Memory()
-    alsoProvides(memory, IKernelFlow)
-    inner: Any = memory
+    inner = flow_of_the_kernel()
     assert IKernelFlow(Continued(inner), None) is inner
     assert IKernelFlow(Continued(inner, [b"rest"]), None) is None
     assert IKernelFlow(Continued(Memory()), None) is None
