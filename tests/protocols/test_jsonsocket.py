@@ -19,7 +19,7 @@ from l7mp.streams.jsonsocket import HANDSHAKE
 from l7mp.testing import Memory
 from tests.core.support import Fake
 from tests.protocols.real import LOOPBACK, Conn, Real, real
-from tests.streams.loopback import Peer, peers, turn, until
+from tests.streams.loopback import peers, turn, until
 
 TCP: dict[str, Any] = {"protocol": "TCP", "port": 1, "address": LOOPBACK}
 OVER_TCP: dict[str, Any] = {"protocol": "JSONSocket", "transport": TCP}
@@ -201,131 +201,7 @@ async def test_a_refusal_ends_the_session() -> None:
         assert "go away" in loss.detail
 
 
-# -- over UDP that loses ------------------------------------------------------------
-
-UDP: dict[str, Any] = {"protocol": "UDP", "port": 1, "address": LOOPBACK}
-OVER_UDP: dict[str, Any] = {"protocol": "JSONSocket", "transport": UDP}
 OK = b'{"JSONSocketVersion": 1, "JSONSocketStatus": 200, "JSONSocketMessage": "OK"}'
-
-
-class Relay:
-    """A hop between a client and a server that loses the first headers each way."""
-
-    def __init__(self, front: Peer, back: Peer, server: tuple[str, int]) -> None:
-        self.front, self.back, self.server = front, back, server
-        self.lose = {b"JSONSocketVersion": 2, b"JSONSocketStatus": 1}
-        self.client: tuple[str, int] | None = None
-        self.heard: list[bytes] = []
-        """Everything, in order, lost or not."""
-
-    def run(self) -> bool:
-        """Carry what there is; always true, to be polled."""
-        while found := self.front._poll():
-            data, self.client = found
-            if self._passes(data, b"JSONSocketVersion"):
-                self.back.send(data, self.server)
-        while found := self.back._poll():
-            if self._passes(found[0], b"JSONSocketStatus"):
-                assert self.client is not None
-                self.front.send(found[0], self.client)
-        return True
-
-    def _passes(self, data: bytes, mark: bytes) -> bool:
-        self.heard.append(data)
-        if mark in data and self.lose[mark]:
-            self.lose[mark] -= 1
-            return False
-        return True
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_network_that_loses_headers() -> None:
-    """Two proxies come together over UDP although headers and answers get lost."""
-    async with real() as far, real() as near:
-        bound = await far.route(OVER_UDP, {"protocol": "Echo"})
-        with peers(3) as (client, front, back):
-            relay = Relay(front, back, (LOOPBACK, bound["port"]))
-            cluster = {
-                "protocol": "JSONSocket",
-                "transport": {"protocol": "UDP", "port": front.port},
-                "repeat_after": 0.02,
-            }
-            where = {"address": LOOPBACK}
-            entry = await near.route(UDP, cluster, where, retry=NEVER)
-            client.send(b"first", (LOOPBACK, entry["port"]))
-            got = await until(lambda: relay.run() and client._poll())
-            client.send(b"second", (LOOPBACK, entry["port"]))
-            again = await until(lambda: relay.run() and client._poll())
-        assert (got[0], again[0]) == (b"first", b"second")
-        header = b'{"JSONSocketVersion": 1}'
-        assert relay.heard[:3] == [header] * 3
-        assert relay.heard.count(header) >= 4
-        assert relay.heard.count(OK) >= 2
-        assert relay.heard[-2:] == [b"second"] * 2
-        assert len(far.proxy.sessions) == len(near.proxy.sessions) == 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_what_is_said_on_the_wire_as_a_client() -> None:
-    """A cluster repeats its header byte by byte; early and doubled answers do no harm."""
-    async with real() as world:
-        with peers(2) as (client, server):
-            cluster = {
-                "protocol": "JSONSocket",
-                "transport": {"protocol": "UDP", "port": server.port},
-                "header": [{"set": {"key": "/k", "value": "v"}}],
-                "repeat_after": 0.02,
-            }
-            where = {"address": LOOPBACK}
-            bound = await world.route(UDP, cluster, where, retry=NEVER)
-            client.send(b"up", (LOOPBACK, bound["port"]))
-            header = b'{"k": "v", "JSONSocketVersion": 1}'
-            for _ in range(3):
-                data, source = await server.receive()
-                assert data == header
-            for said in (b"early", OK, OK, b"late"):
-                server.send(said, source)
-            assert (await client.receive())[0] == b"early"
-            assert (await client.receive())[0] == b"late"
-            got = header
-            while got == header:
-                got, _ = await server.receive()
-            assert got == b"up"
-
-
-@pytest_twisted.ensureDeferred
-async def test_what_is_said_on_the_wire_as_a_server() -> None:
-    """A listener answers every copy of a header alike, and copies reach nobody."""
-    async with real() as world:
-        bound = await world.route(OVER_UDP, {"protocol": "Echo"})
-        to = (LOOPBACK, bound["port"])
-        with peers(1) as (client,):
-            for said in (HELLO, HELLO, b"a", HELLO, b"b"):
-                client.send(said, to)
-            got = [(await client.receive())[0] for _ in range(5)]
-            assert sorted(got) == sorted([OK, OK, OK, b"a", b"b"])
-            assert got[0] == OK
-            assert await client.hears_nothing()
-        assert world.session.metadata["UDP"]["src_port"] == client.port
-        assert len(world.proxy.sessions) == 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_nobody_answers() -> None:
-    """A server that never answers is given up after the time for it."""
-    async with real() as world:
-        with peers(2) as (client, server):
-            cluster = {
-                "protocol": "JSONSocket",
-                "transport": {"protocol": "UDP", "port": server.port},
-                "response_timeout": 0.1,
-            }
-            where = {"address": LOOPBACK}
-            bound = await world.route(UDP, cluster, where, retry=NEVER)
-            client.send(b"up", (LOOPBACK, bound["port"]))
-            loss = await world.loss()
-        assert loss.reason is Reason.TIMEOUT
-        assert loss.detail == "no answer to the header came in 0.1 s"
 
 
 # -- without a network ------------------------------------------------------------
