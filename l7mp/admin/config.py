@@ -24,8 +24,8 @@ async def _get_admin(call: Call) -> AdminView:
 
 
 async def _set_admin(call: Call) -> View:
-    it = call.body(say.AdminRequest).admin
-    return await call.edit(lambda config: edit.set_admin(config, it))
+    words, it = call.proxy.vocabulary, call.body(say.AdminRequest).admin
+    return await call.edit(lambda config: edit.set_admin(config, words, it))
 
 
 OPERATIONS = (

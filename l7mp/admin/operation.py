@@ -68,7 +68,7 @@ class Call:
     @property
     def viewer(self) -> Viewer:
         """Shows the configuration as it is now; one is enough for a whole reply."""
-        return Viewer(self.proxy.config, self.proxy.vocabulary.kind_of)
+        return Viewer(self.proxy.config, self.proxy.vocabulary.flow_of)
 
     def body(self, model: type[D]) -> D:
         """What the client said, which is a ``model``: the table declares it."""

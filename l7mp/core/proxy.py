@@ -176,11 +176,15 @@ class Proxy(Service):
 
     def _warn_of_losses(self, old: Config) -> None:
         """Tell of routes that lose boundaries, when they are declared."""
-        kind_of = self.vocabulary.kind_of
-        if old.listeners == self.config.listeners and old.routes == self.config.routes:
+        flow_of = self.vocabulary.flow_of
+        if (old.listeners, old.routes, old.clusters) == (
+            self.config.listeners,
+            self.config.routes,
+            self.config.clusters,
+        ):
             return
-        before = lint.route_warnings(old, kind_of)
-        for route, warnings in lint.route_warnings(self.config, kind_of).items():
+        before = lint.route_warnings(old, flow_of)
+        for route, warnings in lint.route_warnings(self.config, flow_of).items():
             for warning in warnings:
                 if warning not in before.get(route, ()):
                     self.observe(Warned(f"route {route}", warning))

@@ -101,6 +101,8 @@ class Protocol:
     name: str
     kind: Kind | None
     """None for a transform that keeps the kind of what is fed to it."""
+    takes: tuple[Kind, ...] = ()
+    """The kinds that can be written to it, where not just its own."""
     summary: str
     listener: type[Spec] | None = None
     listen: Listen | None = None
@@ -156,4 +158,9 @@ class Registry:
             unbalanced=frozenset(p.name for p in every if not p.balanced),
             aliases={a.lower(): p.name for p in every for a in p.aliases},
             kinds={p.name: None if p.kind is None else p.kind.value for p in every},
+            takes={
+                p.name: p.takes[0].value if len(p.takes) == 1 else None
+                for p in every
+                if p.takes
+            },
         )

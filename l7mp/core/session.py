@@ -34,9 +34,12 @@ from l7mp.interfaces import IStream, Metadata, Note
 from l7mp.model.config import Listener
 from l7mp.model.declared import Retry
 from l7mp.model.edit import Ref
-from l7mp.model.lint import boundary_warning, lossy_hops
+from l7mp.model.framing import Framing
+from l7mp.model.hops import hops_of
+from l7mp.model.lint import complaints
 from l7mp.model.retry import Event as RetryEvent
 from l7mp.model.retry import retries
+from l7mp.streams.framed import framed
 
 NEVER_TRIED = Loss(Reason.LOCAL, "never tried")
 
@@ -65,7 +68,10 @@ class Session:
         self.stages[0].fill(source)
         self.stages[0].protocol = listener.spec.protocol
         self.stages[0].spec = listener.spec
+        self.stages[0].framing = listener.framing
         self.retry = Retry(retry_on="never")
+        self._framing: Framing | None = None
+        """The route's, for those stages that have none of their own."""
         self._world, self._observe = world, observe
         self._ring: Ring | None = None
         self._ended: set[int] = set()
@@ -122,7 +128,7 @@ class Session:
         route = decision.route
         self.metadata = decision.metadata
         self.metadata.setdefault("name", self.name)
-        self.retry = route.retry
+        self.retry, self._framing = route.retry, route.framing
         for role, names in (
             ("ingress", route.ingress),
             ("destination", (route.destination,)),
@@ -172,6 +178,8 @@ class Session:
         self._missing.discard(index)
         left = stage.stream.unsent() if stage.stream is not None else []
         stage.fill(stream)
+        if self._ring is not None:
+            stream = self._frame(index, self._framings()[index])
         endpoint = stage.endpoint.name if stage.endpoint else ""
         self._say(StageConnected(self.name, stage.origin, stage.protocol, endpoint))
         self._hear(stage)
@@ -188,6 +196,8 @@ class Session:
             self._close_ring()
 
     def _close_ring(self) -> None:
+        for index, framing in enumerate(self._framings()):
+            self._frame(index, framing)
         streams = list(self._streams())
         self._warn_of_lost_boundaries()
         self._ring = Ring(streams, self._read_ended)
@@ -214,13 +224,25 @@ class Session:
         if self.status == "CONNECTED":
             self._say(Connected(self.name))
 
+    def _framings(self) -> tuple[Framing | None, ...]:
+        stops = [stage.stop for stage in self.stages]
+        return hops_of(stops, self._framing, self._world.vocabulary.flow_of).framings
+
+    def _frame(self, index: int, framing: Framing | None) -> IStream:
+        """Let a stage carry messages, if there is a framing that says how."""
+        stage = self.stages[index]
+        assert stage.stream is not None, "framed before it was there"
+        if framing is not None:
+            name, most = framing.format, framing.max_message
+            stage.stream = framed(stage.stream, name, most)
+            if index == 0:
+                self._watch(0)  # in place of what is inside
+        return stage.stream
+
     def _warn_of_lost_boundaries(self) -> None:
-        kind_of = self._world.vocabulary.kind_of
-        for hop in lossy_hops([kind_of(stage.spec) for stage in self.stages]):
-            giver, taker = self.stages[hop], self.stages[(hop + 1) % len(self.stages)]
-            warning = boundary_warning(
-                (giver.origin, giver.spec), (taker.origin, taker.spec)
-            )
+        stops = [stage.stop for stage in self.stages]
+        flow_of = self._world.vocabulary.flow_of
+        for warning in complaints(stops, self._framing, flow_of):
             if warning not in self.warnings:
                 self.warnings.append(warning)
                 self._say(Warned(f"session {self.name}", warning))

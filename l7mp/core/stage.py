@@ -16,6 +16,8 @@ from l7mp.interfaces import IStream, Metadata
 from l7mp.model import balance, pointer
 from l7mp.model.config import Cluster, Config, EndPoint
 from l7mp.model.declared import Retry
+from l7mp.model.framing import Framing
+from l7mp.model.hops import Stop
 from l7mp.model.retry import Event, attempt_limit, delays
 from l7mp.model.spec import Vocabulary
 
@@ -39,7 +41,9 @@ class World(Protocol):
 class Stage:
     """A stage of a session, connected or not; stage 0 is the source."""
 
-    __slots__ = ("endpoint", "origin", "protocol", "role", "spec", "status", "stream")
+    __slots__ = (
+        "endpoint", "framing", "origin", "protocol", "role", "spec", "status", "stream",
+    )  # fmt: skip
 
     def __init__(self, role: str, origin: str) -> None:
         self.role = role
@@ -48,6 +52,8 @@ class Stage:
         """The listener or cluster that it comes from."""
         self.protocol = ""
         self.spec: Any = None
+        self.framing: Framing | None = None
+        """Its own; the one in use may be the route's."""
         self.endpoint: EndPoint | None = None
         self.stream: IStream | None = None
         self.status = "INIT"
@@ -56,6 +62,11 @@ class Stage:
         """The stage is there."""
         self.stream = stream
         self.status = "CONNECTED"
+
+    @property
+    def stop(self) -> Stop:
+        """The stage as far as boundaries are concerned."""
+        return Stop(self.origin, self.spec, self.framing)
 
 
 async def connect(
@@ -98,7 +109,7 @@ async def _attempt(
         )
     endpoint = choose(cluster, metadata)
     stage.endpoint, stage.spec = endpoint, cluster.spec
-    stage.protocol = cluster.spec.protocol
+    stage.protocol, stage.framing = cluster.spec.protocol, cluster.framing
     context = world.context.on_behalf_of("cluster", cluster.name)
     connecting = context.connect(cluster.spec, endpoint, metadata)
     if not connecting.called:

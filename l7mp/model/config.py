@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from l7mp.model.declared import Admin, ListenerOptions, LoadBalancer, Retry
+from l7mp.model.framing import Framing
 from l7mp.model.spec import Spec
 
 Pointer = tuple[str, ...]
@@ -43,6 +44,7 @@ class Cluster:
     key: Pointer | None = None
     """The parsed key of the load balancer."""
     virtual: bool = False
+    framing: Framing | None = None
     parent: str | None = None
     options: Any = None
 
@@ -56,6 +58,7 @@ class Route:
     ingress: tuple[str, ...] = ()
     egress: tuple[str, ...] = ()
     retry: Retry = Retry(retry_on="never")
+    framing: Framing | None = None
     parent: str | None = None
 
 
@@ -102,6 +105,7 @@ class Listener:
     spec: Spec
     rules: str
     options: ListenerOptions | None = None
+    framing: Framing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from l7mp.model.base import Declared, Items
+from l7mp.model.framing import Format, Framing
 from l7mp.model.spec import ClusterSpec, ListenerSpec
 from l7mp.model.types import Address, Milliseconds, Name, Port, Seconds
 
@@ -40,6 +41,8 @@ class Admin(Declared):
     """Where an access log is wanted."""
     strict: bool = False
     """Whether the original's strict mode was asked for; checks are always strict."""
+    boundaries: Literal["warn", "refuse"] = "warn"
+    """What to do about a route that mixes messages and bytes without a framing."""
     offload: bool | Literal["init", "no_init", "disable"] | None = None
     """Whether the kernel may forward traffic by itself."""
     offload_ifs: str | Items[str] | None = None
@@ -95,6 +98,8 @@ class Cluster(Declared):
     endpoints: Items[EndPoint] | int | None = None
     """The endpoints; a number is what GET shows, and taken as "see endpoints"."""
     loadbalancer: LoadBalancer | None = None
+    framing: Format | Framing | None = None
+    """How messages are told apart, where the protocol carries a stream of bytes."""
     options: Any = None
 
 
@@ -119,6 +124,8 @@ class Route(Declared):
     egress: Items[Name | Cluster] | None = None
     """Transforms on the way back, in order."""
     retry: Retry | None = None
+    framing: Format | Framing | None = None
+    """The framing of byte streams that name none, if there are messages on the way."""
     warnings: Any = None
     """What GET shows; ignored on input."""
 
@@ -179,6 +186,8 @@ class Listener(Declared):
     spec: ListenerSpec
     rules: Name | Items[Name | Rule] | RuleList
     """The name of a rulelist, or its rules."""
+    framing: Format | Framing | None = None
+    """How messages are told apart, where the protocol carries a stream of bytes."""
     options: ListenerOptions | None = None
 
 

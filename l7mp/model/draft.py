@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from l7mp.model import declared as say
+from l7mp.model import lint, predicate, problem
 from l7mp.model import pointer as pointers
-from l7mp.model import predicate, problem
 from l7mp.model.config import (
     Cluster,
     Config,
@@ -24,10 +24,12 @@ from l7mp.model.config import (
     Rule,
     RuleList,
 )
+from l7mp.model.framing import Format, Framing, framing_of
+from l7mp.model.hops import framable, is_framed
 from l7mp.model.loops import find_loop
 from l7mp.model.naming import Names, paired
 from l7mp.model.problem import Invalid, Problem
-from l7mp.model.spec import Vocabulary
+from l7mp.model.spec import Spec, Vocabulary
 from l7mp.model.view import RANDOM, VIRTUAL
 
 
@@ -52,6 +54,8 @@ class Draft:
             for endpoint in cluster.endpoints
         }
         self._references: list[tuple[str, str, str]] = []
+        self._routes_at: dict[str, str] = {}
+        """Where the routes that were added are written."""
         self._applies = False
         self.problems: list[Problem] = []
 
@@ -59,8 +63,15 @@ class Draft:
         """The configuration, or ``Invalid`` with all its problems."""
         if self._applies and not self.problems:
             self._check_apply_loops()
+        config = self._config()
+        if self.admin.boundaries == "refuse" and not self.problems:
+            flow_of, places = self._vocabulary.flow_of, self._routes_at
+            self.problems += lint.boundary_problems(config, flow_of, places)
         if self.problems:
             raise Invalid(tuple(self.problems))
+        return config
+
+    def _config(self) -> Config:
         return Config(
             admin=self.admin,
             listeners=self.listeners,
@@ -109,7 +120,8 @@ class Draft:
             rules = self._add_rulelist(rulelist, inside, inside, it.name)
         # what is not said and what is said by default are the same
         options = None if it.options == say.ListenerOptions() else it.options
-        self.listeners[it.name] = Listener(it.name, it.spec, rules, options)
+        framing = self._framing(it.framing, it.spec, at)
+        self.listeners[it.name] = Listener(it.name, it.spec, rules, options, framing)
         return it.name
 
     def add_rulelist(self, it: say.RuleList, at: str, parent: str | None = None) -> str:
@@ -215,6 +227,7 @@ class Draft:
             former = (rule.route,) if rule else ()
         name = self._name("Route", it.name, parent, self.routes, former)
         self._claim("Route", name, self.routes, at)
+        self._routes_at[name] = at
         old = self._previous.routes.get(name)
         self.routes[name] = Route(
             name=name,
@@ -239,6 +252,7 @@ class Draft:
                 old.egress if old else (),
             ),
             retry=it.retry or say.Retry(retry_on="never"),
+            framing=framing_of(it.framing),
             parent=parent,
         )
         return name
@@ -298,6 +312,7 @@ class Draft:
             loadbalancer=balancer,
             key=None if key is None else pointers.parse(key),
             virtual=virtual,
+            framing=self._framing(it.framing, it.spec, at),
             parent=parent,
             options=it.options,
         )
@@ -389,6 +404,15 @@ class Draft:
     def _refers(self, kind: str, name: str, at: str) -> str:
         self._references.append((kind, name, at))
         return name
+
+    def _framing(
+        self, given: Framing | Format | None, spec: Spec, at: str
+    ) -> Framing | None:
+        framing = framing_of(given)
+        if is_framed(framing) and not framable(self._vocabulary.flow_of(spec)):
+            what = f"{spec.protocol} carries no plain stream of bytes to put frames in"
+            self.refuse(f"{at}/framing", what, "leave the framing out")
+        return framing
 
     def _check_apply_loops(self) -> None:
         loop = find_loop(self.rulelists, self.rules)

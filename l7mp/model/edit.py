@@ -137,10 +137,12 @@ def insert_rule(
     return Change(draft.freeze(), name=name)
 
 
-def set_admin(config: Config, admin: say.Admin) -> Change:
+def set_admin(config: Config, words: Vocabulary, admin: say.Admin) -> Change:
     """Take over the settings that are given; the others stay."""
     given = {name: getattr(admin, name) for name in admin.model_fields_set}
-    return Change(replace(config, admin=config.admin.model_copy(update=given)))
+    draft = Draft(config, words)
+    draft.admin = config.admin.model_copy(update=given)
+    return Change(draft.freeze())
 
 
 def build(words: Vocabulary, it: say.Config, previous: Config | None = None) -> Config:
@@ -148,6 +150,8 @@ def build(words: Vocabulary, it: say.Config, previous: Config | None = None) -> 
     serials = previous.serials if previous else {}
     draft = Draft(Config(serials=serials), words, previous)
     draft.add_everything(it)
+    if previous and "admin" not in it.model_fields_set:
+        draft.admin = previous.admin
     draft.check_references()
     return draft.freeze()
 
@@ -155,8 +159,6 @@ def build(words: Vocabulary, it: say.Config, previous: Config | None = None) -> 
 def replace_all(config: Config, words: Vocabulary, it: say.Config) -> Change:
     """Replace everything; sessions whose objects change or go are severed."""
     fresh = build(words, it, config)
-    if "admin" not in it.model_fields_set:
-        fresh = replace(fresh, admin=config.admin)
     severed: set[Ref] = set()
     for kind in ("listener", "cluster", "rulelist", "rule", "route"):
         table: str = f"{kind}s"
@@ -182,10 +184,10 @@ def _lost_endpoints(old: Config, new: Config) -> Iterator[Ref]:
 def _same(new: object, old: object) -> bool:
     """Whether two objects mean the same to a session that runs through them."""
     if isinstance(new, Listener) and isinstance(old, Listener):
-        return new.spec == old.spec
+        return (new.spec, new.framing) == (old.spec, old.framing)
     if isinstance(new, Cluster) and isinstance(old, Cluster):
         # balancing is for sessions to come; endpoints are severed one by one
-        return new.spec == old.spec
+        return (new.spec, new.framing) == (old.spec, old.framing)
     if isinstance(new, RuleList) and isinstance(old, RuleList):
         return True  # only new sessions look anything up
     if isinstance(new, (Rule, Route)) and type(new) is type(old):

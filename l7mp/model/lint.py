@@ -1,76 +1,93 @@
 """
 What a route does to message boundaries, judged before it runs.
 
-A hop from a stream of messages to a stream of bytes loses the boundaries for good.
-Transforms that keep what they are fed have no kind of their own.
+A hop from a stream of messages to a stream of bytes loses the boundaries for good, and
+the other way round they are where chance has cut the stream, unless a framing says how
+messages are told apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
-from l7mp.model.config import Config, Route
-from l7mp.model.spec import KindOf, Spec
+from l7mp.model.config import Config, Listener, Route
+from l7mp.model.framing import Framing
+from l7mp.model.hops import Stop, hops_of
+from l7mp.model.problem import Problem
+from l7mp.model.spec import FlowOf
 
-BYTES = "byte-stream"
-DATAGRAMS = "datagram-stream"
-
-
-def lossy_hops(kinds: Sequence[str | None]) -> list[int]:
-    """
-    Where a ring of stages loses boundaries: n for the hop from stage n to the next.
-
-    ``None`` is the kind of a stage that passes on what it gets; the source, stage 0,
-    and the destination are where messages begin.
-    """
-    hops = []
-    current = kinds[0]
-    for index in range(len(kinds)):
-        following = kinds[(index + 1) % len(kinds)]
-        if current == DATAGRAMS and following == BYTES:
-            hops.append(index)
-        if following is not None:
-            current = following
-    return hops
+REMEDY = (
+    "name a framing on the route, the listener or the cluster: lines, u16be, …;"
+    " or none, if boundaries do not matter"
+)
 
 
-def route_warnings(config: Config, kind_of: KindOf) -> dict[str, list[str]]:
+def route_warnings(config: Config, flow_of: FlowOf) -> dict[str, list[str]]:
     """What is lost on each route, for every listener from which it can be reached."""
-    warnings: dict[str, list[str]] = {}
+    return _told(config, flow_of, strictly=False)
+
+
+def boundary_problems(
+    config: Config, flow_of: FlowOf, places: Mapping[str, str]
+) -> Iterator[Problem]:
+    """
+    What is wrong with routes where boundaries are not to be left to chance.
+
+    ``places`` says where a route is written.
+    """
+    for name, sentences in _told(config, flow_of, strictly=True).items():
+        for sentence in sentences:
+            what = f'route "{name}": {sentence}'
+            yield Problem(places.get(name, ""), what, REMEDY)
+
+
+def _told(config: Config, flow_of: FlowOf, *, strictly: bool) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = {}
     for listener in config.listeners.values():
-        giver = (listener.name, listener.spec)
         for name in routes_of(config, listener.rules):
             route = config.routes.get(name)
-            for warning in _lost(config, giver, route, kind_of) if route else ():
-                known = warnings.setdefault(name, [])
-                if warning not in known:
-                    known.append(warning)
-    return warnings
+            stops = _stops(config, listener, route) if route is not None else None
+            if route is None or stops is None:
+                continue  # cannot tell until everything is defined
+            for sentence in complaints(stops, route.framing, flow_of, strictly):
+                known = told.setdefault(name, [])
+                if sentence not in known:
+                    known.append(sentence)
+    return told
 
 
-def _lost(
-    config: Config,
-    source: tuple[str, Spec],
-    route: Route,
-    kind_of: KindOf,
-) -> Iterator[str]:
+def _stops(config: Config, source: Listener, route: Route) -> list[Stop] | None:
     stages = (*route.ingress, route.destination, *route.egress)
-    if any(stage not in config.clusters for stage in stages):
-        return  # cannot tell until they are defined
-    ring = [
-        source,
-        *((stage, config.clusters[stage].spec) for stage in stages),
-    ]
-    for hop in lossy_hops([kind_of(spec) for _, spec in ring]):
-        yield boundary_warning(ring[hop], ring[(hop + 1) % len(ring)])
+    clusters = [config.clusters.get(stage) for stage in stages]
+    stops = [Stop(source.name, source.spec, source.framing)]
+    for cluster in clusters:
+        if cluster is None:
+            return None
+        stops.append(Stop(cluster.name, cluster.spec, cluster.framing))
+    return stops
 
 
-def boundary_warning(giver: tuple[str, Spec], taker: tuple[str, Spec]) -> str:
-    """The sentence about a hop between two stages, (name, specification) each."""
-    return (
-        f"message boundaries are lost: {giver[0]} ({giver[1].protocol}) speaks in messages,"
-        f" {taker[0]} ({taker[1].protocol}) in a stream of bytes"
-    )
+def complaints(
+    stops: list[Stop], route: Framing | None, flow_of: FlowOf, strictly: bool = False
+) -> Iterator[str]:
+    """What a ring loses; strictly, also where its boundaries come from nowhere."""
+    hops = hops_of(stops, route, flow_of)
+    for hop in hops.lost:
+        giver, taker = stops[hop], stops[(hop + 1) % len(stops)]
+        yield (
+            f"message boundaries are lost: {_shown(giver)} speaks in messages,"
+            f" {_shown(taker)} in a stream of bytes"
+        )
+    for hop in hops.arbitrary if strictly else ():
+        giver, taker = stops[hop], stops[(hop + 1) % len(stops)]
+        yield (
+            f"message boundaries are arbitrary: {_shown(giver)} speaks in a stream of"
+            f" bytes, {_shown(taker)} in messages"
+        )
+
+
+def _shown(stop: Stop) -> str:
+    return f"{stop.name} ({stop.spec.protocol})"
 
 
 def routes_of(config: Config, rulelist: str) -> set[str]:

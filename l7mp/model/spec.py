@@ -83,6 +83,20 @@ KindOf = Callable[[Spec], str | None]
 """What streams made from a specification carry; None: what they are fed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a stage takes and gives: ``byte-stream`` or ``datagram-stream``."""
+
+    takes: str | None
+    """None: either."""
+    gives: str | None
+    """None: what it is fed."""
+
+
+FlowOf = Callable[[Spec], Flow]
+"""What stages made from a specification take and give."""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Which protocols there are, and what can be said to each."""
@@ -98,6 +112,8 @@ class Vocabulary:
     """Those of them that show their load balancer as None."""
     kinds: Mapping[str, str | None] = field(default_factory=dict)
     """What streams of a protocol carry; None if they keep the kind they are fed."""
+    takes: Mapping[str, str | None] = field(default_factory=dict)
+    """What has to be written to them, where it is not the same; None: either."""
 
     def __post_init__(self) -> None:
         for alias, name in self.aliases.items():
@@ -116,6 +132,11 @@ class Vocabulary:
     def kind_of(self, spec: Spec) -> str | None:
         """What streams of ``spec`` carry; None if they keep what they are fed."""
         return spec.carries(self.kind_of) or self.kinds.get(spec.protocol)
+
+    def flow_of(self, spec: Spec) -> Flow:
+        """What stages of ``spec`` take and give."""
+        gives = self.kind_of(spec)
+        return Flow(self.takes.get(spec.protocol, gives), gives)
 
     def listener(self, data: object) -> Spec:
         """

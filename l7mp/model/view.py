@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.json_schema import SkipJsonSchema
 
 from l7mp.model.declared import ListenerOptions, LogLevel, Retry, Rewrite
+from l7mp.model.framing import Format, Framing
 from l7mp.model.spec import ClusterSpec, ListenerSpec
 
 VIRTUAL: Final = "<VIRTUAL>"
@@ -71,6 +72,8 @@ class AdminView(View):
 
     log_level: LogLevel
     strict: bool
+    boundaries: Literal["refuse"] | Absent = None
+    """Shown where routes that mix messages and bytes without a framing are refused."""
     offload: bool
     """Whether the kernel may forward traffic by itself."""
     version: str
@@ -115,6 +118,8 @@ class ClusterView(View):
     endpoints: int | tuple[EndPointView, ...]
     """How many there are; recursively, the endpoints."""
     loadbalancer: LoadBalancerView
+    framing: Format | Framing | Absent = None
+    """How messages are told apart in its streams of bytes."""
     options: Any = None
 
 
@@ -126,6 +131,8 @@ class RouteView(View):
     ingress: tuple[Reference | ClusterView, ...]
     egress: tuple[Reference | ClusterView, ...]
     retry: Retry
+    framing: Format | Framing | Absent = None
+    """The framing of byte streams that name none."""
     warnings: tuple[str, ...] | Absent = None
     """What is lost on the way, if anything."""
 
@@ -161,6 +168,8 @@ class ListenerView(View):
     spec: ListenerSpec
     rules: Reference | tuple[Reference | RuleView, ...]
     """The name of a rulelist; recursively, its rules."""
+    framing: Format | Framing | Absent = None
+    """How messages are told apart in its streams of bytes."""
     options: ListenerOptions
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from l7mp.model.config import Cluster, Config, EndPoint, Listener, Route, Rule, RuleList
 from l7mp.model.declared import ListenerOptions, LoadBalancer, Retry, Rewrite
+from l7mp.model.framing import Framing, spoken
 from l7mp.model.lint import route_warnings
-from l7mp.model.spec import KindOf
+from l7mp.model.spec import FlowOf
 from l7mp.model.view import (
     RANDOM,
     VIRTUAL,
@@ -42,15 +43,15 @@ class Viewer:
     """
     Shows one configuration, by names or recursively.
 
-    ``kind_of`` says what streams of a specification carry, see ``Vocabulary``.
+    ``flow_of`` says what a specification takes and gives, see ``Vocabulary``.
     """
 
-    def __init__(self, config: Config, kind_of: KindOf) -> None:
-        self._config, self._kind_of = config, kind_of
+    def __init__(self, config: Config, flow_of: FlowOf) -> None:
+        self._config, self._flow_of = config, flow_of
 
     @cached_property
     def _warnings(self) -> dict[str, list[str]]:
-        return route_warnings(self._config, self._kind_of)
+        return route_warnings(self._config, self._flow_of)
 
     def admin(self, version: str) -> AdminView:
         """The settings of the proxy itself, which is of this version."""
@@ -63,6 +64,8 @@ class Viewer:
         }
         if admin.offload_ifs is not None:
             given["offload_ifs"] = _listed(admin.offload_ifs)
+        if admin.boundaries == "refuse":
+            given["boundaries"] = admin.boundaries
         return AdminView(
             log_level=admin.log_level,
             strict=admin.strict,
@@ -78,7 +81,10 @@ class Viewer:
             rulelist = self._config.rulelists.get(it.rules)
             rules = self._rules(rulelist) if rulelist else stale(it.rules)
         options = UNTRACKED if it.options is None else it.options
-        return ListenerView(name=it.name, spec=it.spec, rules=rules, options=options)
+        given = _framing(it.framing)
+        return ListenerView(
+            name=it.name, spec=it.spec, rules=rules, options=options, **given
+        )
 
     def rulelist(self, it: RuleList, recursive: bool = False) -> RuleListView:
         """A rulelist; recursively, with its rules."""
@@ -113,7 +119,9 @@ class Viewer:
     def route(self, it: Route, recursive: bool = False) -> RouteView:
         """A route; recursively, with its clusters."""
         warnings = self._warnings.get(it.name)
-        given = {"warnings": tuple(warnings)} if warnings else {}
+        given = _framing(it.framing)
+        if warnings:
+            given["warnings"] = tuple(warnings)
         is_default = it.retry.dump() == {"retry_on": "never"}
         return RouteView(
             name=it.name,
@@ -132,7 +140,9 @@ class Viewer:
 
     def cluster(self, it: Cluster, recursive: bool = False) -> ClusterView:
         """A cluster; recursively, with its endpoints."""
-        given = {} if it.options is None else {"options": it.options}
+        given = _framing(it.framing)
+        if it.options is not None:
+            given["options"] = it.options
         return ClusterView(
             name=it.name,
             spec=it.spec,
@@ -183,6 +193,10 @@ class Viewer:
             ),
             sessions=tuple(sessions),
         )
+
+
+def _framing(it: Framing | None) -> dict[str, Any]:
+    return {} if it is None else {"framing": spoken(it)}
 
 
 def _listed(interfaces: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ def connect(
 protocol = Protocol(
     name="JSONDecap",
     kind=Kind.DATAGRAMS,
+    takes=(Kind.BYTES, Kind.DATAGRAMS),
     summary="Unwraps the payload of JSON objects that JSONEncap made.",
     cluster=JSONDecapClusterSpec,
     connect=connect,

@@ -31,6 +31,7 @@ def connect(
 protocol = Protocol(
     name="JSONEncap",
     kind=Kind.DATAGRAMS,
+    takes=(Kind.BYTES, Kind.DATAGRAMS),
     summary="Wraps each message, with the session's metadata, in a JSON object.",
     cluster=JSONEncapClusterSpec,
     connect=connect,

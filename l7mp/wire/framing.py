@@ -213,8 +213,7 @@ class _Delimited(Decoder):
             frames[0] = bytes(self._buffer) + frames[0]
             self._buffer.clear()
         for frame in frames:
-            self._take(frame, messages)
-            if self.broken:
+            if not self._take(frame, messages):
                 return messages
         self._buffer += rest
         if len(self._buffer) > self._longest:
@@ -229,16 +228,19 @@ class _Delimited(Decoder):
         super().end()
         return messages
 
-    def _take(self, frame: bytes, messages: list[bytes]) -> None:
+    def _take(self, frame: bytes, messages: list[bytes]) -> bool:
+        """Append the message in a frame; whether to go on."""
         if not frame and not self._blank:
-            return
+            return True
         message = self._unpack(frame) if len(frame) <= self._longest else frame
         if message is None:
             self._drop("malformed")
         elif len(message) > self._limit:
             self._too_long()
+            return False
         else:
             messages.append(message)
+        return True
 
     def _too_long(self) -> None:
         self._break(f"a frame of more than {self._limit} bytes")
@@ -311,9 +313,9 @@ def _json(text: bytes) -> bytes | None:
 class _JSONLines(_Delimited):
     """Lines of white space are no messages."""
 
-    def _take(self, frame: bytes, messages: list[bytes]) -> None:
-        if len(frame) > self._longest or frame.strip(_SPACE):
-            super()._take(frame, messages)
+    def _take(self, frame: bytes, messages: list[bytes]) -> bool:
+        is_blank = len(frame) <= self._longest and not frame.strip(_SPACE)
+        return is_blank or super()._take(frame, messages)
 
 
 def _json_lines(limit: int) -> Codec:

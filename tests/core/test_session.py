@@ -346,3 +346,57 @@ def test_what_streams_say_of_themselves_is_an_event(world: World) -> None:
         ("in", "LATE"),
     ]
     assert world.said(StageConnected, Noted)[0] == "StageConnected"
+
+
+FRAMED = {"framing": "u8", "retry": {"retry_on": "disconnect", "timeout": 10}}
+
+
+def test_a_framed_stage_carries_messages(world: World) -> None:
+    """A framing of the route is put where there are bytes, and nobody is warned."""
+    world.route("Messages", "Bytes", **FRAMED)
+    source = world.arrive()
+    (there,) = world.bytes.made
+    source.inject(b"one", b"two")
+    there.inject(b"\x02", b"hi\x00")
+    assert there.written == [b"\x03one", b"\x03two"]
+    assert source.written == [b"hi", b""]
+    assert world.session.warnings == []
+    assert not world.said(Warned)
+
+
+def test_a_framed_stage_is_mended_with_whole_messages(world: World) -> None:
+    """What a lost stage had only begun to send is sent again, from its beginning."""
+    world.route("Messages", "Bytes", **FRAMED)
+    source = world.arrive()
+    source.inject(b"one", b"two")
+    (first,) = world.bytes.made
+    first.kept = [b"wo"]
+    first.vanish()
+    (_, second) = world.bytes.made
+    source.inject(b"three")
+    second.inject(b"\x02ok")
+    assert second.written == [b"\x03two", b"\x05three"]
+    assert source.written == [b"ok"]
+
+
+def test_a_framed_source(world: World) -> None:
+    """A listener's streams are framed before anything is read; their end is heard."""
+    world.route("Bytes", "Messages", framing="lines")
+    source = world.arrive(Kind.BYTES)
+    (there,) = world.messages.made
+    source.inject(b"one\ntw", b"o\n")
+    there.inject(b"answer")
+    assert (there.written, source.written) == ([b"one", b"two"], [b"answer\n"])
+    source.inject(b"x" * ((1 << 20) + 2))
+    (ended,) = [event for event in world.events if isinstance(event, Ended)]
+    assert ended.loss.reason is Reason.PROTOCOL
+    assert there.closed == ended.loss
+
+
+def test_a_framed_source_is_lost_once(world: World) -> None:
+    """Its session ends once, with what the stream inside says."""
+    world.route("Bytes", "Messages", framing="lines")
+    world.arrive(Kind.BYTES).vanish()
+    (ended,) = [event for event in world.events if isinstance(event, Ended)]
+    assert ended.loss == Loss(Reason.RESET)
+    assert not world.proxy.sessions

@@ -323,11 +323,11 @@ def orphaned(config: Config) -> dict[str, Any]:
 def test_a_dump_can_be_posted(recursive: bool) -> None:
     """What GET shows of everything is accepted, and means the same."""
     config = all_sorts()
-    viewer = Viewer(config, WORDS.kind_of)
+    viewer = Viewer(config, WORDS.flow_of)
     shown = viewer.config("1.0", recursive=recursive).dump()
     again = edit.build(WORDS, everything(**shown))
     assert orphaned(again) == orphaned(config)
-    dumped = Viewer(again, WORDS.kind_of).config("1.0", recursive=recursive).dump()
+    dumped = Viewer(again, WORDS.flow_of).config("1.0", recursive=recursive).dump()
     assert dumped == shown
 
 
@@ -336,3 +336,29 @@ def test_counted_endpoints_need_their_cluster() -> None:
     lone = {"name": "e", "spec": {"address": "x"}, "cluster": "gone"}
     config = built(clusters=[cluster("UDP", "a", name="gone")], endpoints=[lone])
     assert [e.address for e in config.clusters["gone"].endpoints] == ["a"]
+
+
+def test_a_framing_needs_a_stream_of_bytes() -> None:
+    """What keeps messages apart by itself, or passes on what it gets, takes none."""
+    (problem,) = problems(clusters=[cluster("UDP", framing="lines")])
+    assert problem.path == "/clusters/0/framing"
+    assert "UDP carries no plain stream of bytes" in problem.message
+    (problem,) = problems(listeners=[listener(framing="u8")])
+    assert problem.path == "/listeners/0/framing"
+    (problem,) = problems(clusters=[cluster("Echo", framing="u8")])
+    assert "Echo" in problem.message
+    assert built(clusters=[cluster("UDP", name="c", framing="none")]).clusters["c"]
+
+
+def test_boundaries_refused() -> None:
+    """Where asked for, a route that mixes messages and bytes is refused, with a remedy."""
+    admin = {"boundaries": "refuse"}
+    it = to(cluster("TCP"))
+    lost, arbitrary = problems(admin=admin, listeners=[listener(it)])
+    assert lost.path == "/listeners/0/rules/0/action/route"
+    assert "lost" in lost.message
+    assert "framing" in lost.hint
+    assert "arbitrary" in arbitrary.message
+    it = to(cluster("TCP"), framing="u16be")
+    assert built(admin=admin, listeners=[listener(it)])
+    assert built(admin=admin, listeners=[listener(to(cluster("Echo")))])

@@ -133,8 +133,38 @@ def test_insert_refused(
 def test_set_admin() -> None:
     """Settings that are not given stay."""
     config = built(admin={"log_level": "warn", "strict": True})
-    admin = edit.set_admin(config, said(say.Admin, {"strict": False})).config.admin
+    admin = edit.set_admin(
+        config, WORDS, said(say.Admin, {"strict": False})
+    ).config.admin
     assert (admin.log_level, admin.strict) == ("warn", False)
+
+
+def test_boundaries_are_kept_by_every_edit() -> None:
+    """Once chance is refused, no later edit lets it in; nor is it refused too late."""
+    admin = {"boundaries": "refuse"}
+    strict = built(admin=admin, clusters=[cluster("TCP", name="t")])
+    bad = listener(to("t"))
+    with pytest.raises(Invalid, match="boundaries are lost"):
+        edit.add_listener(strict, WORDS, said(say.Listener, bad))
+    with pytest.raises(Invalid, match="boundaries are lost"):
+        edit.replace_all(
+            strict, WORDS, everything(listeners=[listener(to(cluster("TCP")))])
+        )
+    lax = built(listeners=[bad], clusters=[cluster("TCP", name="t")])
+    with pytest.raises(Invalid, match="boundaries are lost"):
+        edit.set_admin(lax, WORDS, said(say.Admin, admin))
+
+
+def test_a_changed_framing_severs() -> None:
+    """Sessions cannot go on with frames that their peers no longer speak."""
+    old = built(
+        listeners=[listener(to("t"))], clusters=[cluster("TCP", name="t", framing="u8")]
+    )
+    new = everything(
+        listeners=[listener(to("t"))],
+        clusters=[cluster("TCP", name="t", framing="nul")],
+    )
+    assert edit.replace_all(old, WORDS, new).severed == {("cluster", "t")}
 
 
 # -- deleting ---------------------------------------------------------------------

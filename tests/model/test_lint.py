@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from l7mp.model import declared as say
 from l7mp.model import edit
 from l7mp.model.config import Config
-from l7mp.model.lint import lossy_hops, route_warnings, routes_of
+from l7mp.model.lint import boundary_problems, route_warnings, routes_of
 from tests.model.vocabulary import (
-    BYTES,
-    MESSAGES,
     WORDS,
     built,
     cluster,
@@ -22,24 +18,8 @@ from tests.model.vocabulary import (
 )
 
 
-@pytest.mark.parametrize(
-    ("ring", "hops"),
-    [
-        ([MESSAGES, MESSAGES], []),
-        ([MESSAGES, BYTES], [0]),
-        ([BYTES, MESSAGES], [1]),
-        ([MESSAGES, None, BYTES], [1]),
-        ([None, None], []),
-        ([MESSAGES, BYTES, MESSAGES, BYTES], [0, 2]),
-    ],
-)
-def test_hops(ring: list[str | None], hops: list[int]) -> None:
-    """Messages lose their boundaries where a stage takes a stream of bytes."""
-    assert lossy_hops(ring) == hops
-
-
 def warnings(*rules: Any, **more: Any) -> dict[str, list[str]]:
-    return route_warnings(built(listeners=[listener(*rules)], **more), WORDS.kind_of)
+    return route_warnings(built(listeners=[listener(*rules)], **more), WORDS.flow_of)
 
 
 def test_warning_names_the_stages() -> None:
@@ -65,7 +45,7 @@ def test_missing_objects() -> None:
     rules = [{"name": "n", "action": {"route": "gone"}}, to("lost", name="r")]
     it = listener(*rules)
     config = edit.add_listener(Config(), WORDS, said(say.Listener, it)).config
-    assert route_warnings(config, WORDS.kind_of) == {}
+    assert route_warnings(config, WORDS.flow_of) == {}
     assert routes_of(config, "nowhere") == set()
 
 
@@ -85,3 +65,26 @@ def test_routes_through_apply() -> None:
     rules = {k: v for k, v in config.rules.items() if k != "b"}
     without = Config(rulelists=config.rulelists, rules=rules)
     assert routes_of(without, config.listeners["L"].rules) == {"theirs"}
+
+
+def test_a_framing_ends_the_warning() -> None:
+    """Wherever it is named, and whatever it is, there is nothing to warn of any more."""
+    for where in ("cluster", "route"):
+        for framing in ("lines", "none", {"format": "u16be", "max_message": 9}):
+            own = {"framing": framing} if where == "cluster" else {}
+            way = {"framing": framing} if where == "route" else {}
+            it = to(cluster("TCP", name="t", **own), name="r", **way)
+            assert warnings(it) == {}, (where, framing)
+
+
+def test_both_ways_count_where_nothing_is_left_to_chance() -> None:
+    """Problems are also boundaries that come from nowhere; each says where and what."""
+    it = to(cluster("TCP", name="t"), name="r")
+    config = built(listeners=[listener(it)])
+    flow_of = WORDS.flow_of
+    lost, arbitrary = boundary_problems(config, flow_of, {"r": "/routes/0"})
+    assert "boundaries are lost: L (UDP)" in lost.message
+    assert "boundaries are arbitrary: t (TCP)" in arbitrary.message
+    assert (lost.path, arbitrary.path) == ("/routes/0", "/routes/0")
+    assert "framing" in lost.hint
+    assert not list(boundary_problems(Config(), flow_of, {}))

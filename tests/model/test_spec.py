@@ -16,7 +16,7 @@ from l7mp.model.document import Document
 from l7mp.model.explain import problems_of
 from l7mp.model.load_yaml import parse_yaml
 from l7mp.model.problem import Invalid
-from l7mp.model.spec import ClusterSpec, KindOf, ListenerSpec, Spec, Vocabulary
+from l7mp.model.spec import ClusterSpec, Flow, KindOf, ListenerSpec, Spec, Vocabulary
 from l7mp.model.types import AddressPort, Name, Port
 from tests.model.json_values import json_values
 
@@ -306,3 +306,14 @@ def test_a_specification_may_say_what_it_carries() -> None:
     assert words.kind_of(words.cluster({"protocol": "Pipe"})) is None
     sealed = words.cluster({"protocol": "Pipe", "words": True})
     assert words.kind_of(sealed) == "datagrams"
+
+
+def test_what_goes_in_may_differ_from_what_comes_out() -> None:
+    """A stage takes what it gives unless its protocol says otherwise."""
+    words = replace(
+        WORDS, clusters={"UDP": Plain, "Pipe": Plain}, aliases={}, takes={"Pipe": "b"}
+    )
+    assert words.flow_of(words.cluster({"protocol": "UDP"})) == Flow(
+        "datagrams", "datagrams"
+    )
+    assert words.flow_of(words.cluster({"protocol": "Pipe"})) == Flow("b", None)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from l7mp.model import declared, edit, lint
+from l7mp.model import declared, edit, hops
 from l7mp.model.base import validate
 from l7mp.model.config import Config
 from l7mp.model.declared import ListenerOptions
@@ -47,7 +47,7 @@ WORDS = Vocabulary(
     clusters={"UDP": UDP, "TCP": TCP, "Logger": Logger},
     virtual=frozenset({"Logger"}),
     unbalanced=frozenset({"Logger"}),
-    kinds={"UDP": lint.DATAGRAMS, "TCP": lint.BYTES, "Logger": None},
+    kinds={"UDP": hops.DATAGRAMS, "TCP": hops.BYTES, "Logger": None},
 )
 
 LOGGER = {"protocol": "Logger"}
@@ -59,14 +59,14 @@ def built(document: dict[str, Any]) -> Config:
 
 
 def viewer(**document: Any) -> Viewer:
-    return Viewer(built(document), WORDS.kind_of)
+    return Viewer(built(document), WORDS.flow_of)
 
 
 def shown(kind: str, it: dict[str, Any], recursive: bool = False, **rest: Any) -> Any:
     """One object in a configuration, as GET shows it."""
     config = built({f"{kind}s": [it], **rest})
     (one,) = getattr(config, f"{kind}s").values()
-    return getattr(Viewer(config, WORDS.kind_of), kind)(one, recursive).dump()
+    return getattr(Viewer(config, WORDS.flow_of), kind)(one, recursive).dump()
 
 
 # -- canonical forms ------------------------------------------------------------------
@@ -211,6 +211,26 @@ def test_a_route_tells_what_it_loses() -> None:
     assert "boundaries are lost" in warning
 
 
+def test_a_framing_is_shown_as_briefly_as_it_can_be_said() -> None:
+    """One word where that is all; what is shown can be said again."""
+    long = {"format": "lines", "max_message": 9}
+    for said, seen in (("lines", "lines"), ({"format": "u8"}, "u8"), (long, long)):
+        spec = {"protocol": "TCP", "port": 1}
+        one = {"name": "x", "spec": spec, "framing": said}
+        assert shown("cluster", one)["framing"] == seen
+        assert shown("listener", {**one, "rules": []})["framing"] == seen
+        route = {"name": "r", "destination": {"spec": LOGGER}, "framing": said}
+        assert shown("route", route)["framing"] == seen
+    assert "framing" not in shown("cluster", {"name": "c", "spec": LOGGER})
+
+
+def test_a_strict_view_of_boundaries_is_shown() -> None:
+    """Only where it is not the usual one."""
+    assert "boundaries" not in viewer(admin={}).admin("1").dump()
+    strict = viewer(admin={"boundaries": "refuse"}).admin("1").dump()
+    assert strict["boundaries"] == "refuse"
+
+
 def test_warnings_are_found_once_for_a_dump(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dump looks for what routes lose once, however many they are."""
     asked = []
@@ -239,14 +259,14 @@ def test_what_is_gone_is_stale() -> None:
             ],
         }
     )
-    view = Viewer(replace(config, clusters={}), WORDS.kind_of)
+    view = Viewer(replace(config, clusters={}), WORDS.flow_of)
     route = view.route(config.routes["t"], True).dump()
     assert (route["destination"], route["egress"]) == ("c:<STALE>", ["c:<STALE>"])
-    view = Viewer(replace(config, routes={}), WORDS.kind_of)
+    view = Viewer(replace(config, routes={}), WORDS.flow_of)
     assert view.rule(config.rules["r"], True).dump()["action"]["route"] == "t:<STALE>"
-    view = Viewer(replace(config, rules={}), WORDS.kind_of)
+    view = Viewer(replace(config, rules={}), WORDS.flow_of)
     assert view.rulelist(config.rulelists["l"], True).dump()["rules"] == ["r:<STALE>"]
-    view = Viewer(replace(config, rulelists={}), WORDS.kind_of)
+    view = Viewer(replace(config, rulelists={}), WORDS.flow_of)
     assert view.listener(config.listeners["x"], True).dump()["rules"] == "l:<STALE>"
 
 
@@ -405,11 +425,11 @@ def test_a_dump_is_a_configuration(
     """What GET shows of everything, fed back, is the same configuration."""
     config = built(document)
     dump = (
-        Viewer(config, WORDS.kind_of).config("1", recursive=how == "recursive").dump()
+        Viewer(config, WORDS.flow_of).config("1", recursive=how == "recursive").dump()
     )
     again = built(dump)
     assert canonical(again) == canonical(config)
-    assert Viewer(again, WORDS.kind_of).config("1").dump() == {
+    assert Viewer(again, WORDS.flow_of).config("1").dump() == {
         **dump,
-        "clusters": Viewer(config, WORDS.kind_of).config("1").dump()["clusters"],
+        "clusters": Viewer(config, WORDS.flow_of).config("1").dump()["clusters"],
     }

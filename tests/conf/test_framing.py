@@ -1,0 +1,65 @@
+"""The examples of framings and transforms do what their comments say."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.conf.running import HOST, LIMIT, Run, exchange
+
+
+class _Frames(socketserver.StreamRequestHandler):
+    """Answers each frame, one byte at a time so that it arrives in pieces."""
+
+    def handle(self) -> None:
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while head := self.rfile.read(2):
+            answer = b"re: " + self.rfile.read(*struct.unpack(">H", head))
+            for byte in struct.pack(">H", len(answer)) + answer:
+                self.wfile.write(bytes([byte]))
+
+
+class _Threading(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+
+
+@contextmanager
+def answering(handler: Any, port: int) -> Iterator[None]:
+    with _Threading((HOST, port), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join(LIMIT)
+
+
+def test_framing(run: Run) -> None:
+    """Datagrams cross a stream of bytes whole, and lines become datagrams."""
+    it = run("framing.yaml")
+    with answering(_Frames, it.ports[18301]), it.udp(18300) as client:
+        for message in (b"one", b"", b"x" * 9000):
+            assert exchange(client, message) == b"re: " + message
+        for _ in range(50):
+            client.send(b"burst")
+        assert [client.recv(99) for _ in range(50)] == [b"re: burst"] * 50
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+        there.settimeout(LIMIT)
+        there.bind((HOST, it.ports[18303]))
+        with it.tcp(18302) as client:
+            client.sendall(b"a line\r\nand ano")
+            assert there.recv(99) == b"a line"
+            client.sendall(b"ther\nlast")
+            message, back = there.recvfrom(99)
+            assert message == b"and another"
+            there.sendto(b"answer", back)
+            assert client.recv(99) == b"answer\n"
+            client.shutdown(socket.SHUT_WR)
+            assert there.recv(99) == b"last"
