@@ -50,7 +50,7 @@ def judged(*protocols: str, route: str | None = None) -> Hops:
 
 
 def formats(hops: Hops) -> list[str | None]:
-    return [framing and framing.format for framing in hops.framings]
+    return [None if one is None else one.format for one in hops.framings]
 
 
 def test_without_a_framing() -> None:
