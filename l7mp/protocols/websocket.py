@@ -22,13 +22,21 @@ from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.base import Items
 from l7mp.model.config import EndPoint
+from l7mp.model.explain import Says
 from l7mp.model.spec import Spec
 from l7mp.model.types import Address, Port, Seconds
 from l7mp.streams.endpoint import TCPListening, listen_tcp, tcp_endpoint, tcp_metadata
-from l7mp.streams.websocket import MAX_MESSAGE, MessageType, Settings, WebSocketStream
+from l7mp.streams.websocket import (
+    MAX_MESSAGE,
+    InvalidText,
+    MessageType,
+    Settings,
+    WebSocketStream,
+)
 from l7mp.streams.websocket_autobahn import ClientFactory, ServerFactory
 from l7mp.wire.httpmeta import (
     Target,
+    handshake_headers,
     offered_subprotocols,
     request_path,
     upstream_headers,
@@ -36,6 +44,10 @@ from l7mp.wire.httpmeta import (
 )
 
 MaxMessage = Annotated[int, Field(ge=1)]
+Patience = Annotated[
+    Seconds, Field(gt=0), Says("a number of seconds", "must be more than 0 seconds")
+]
+Headers = dict[str, str | int | float | bool]
 
 
 class _Connection(Spec):
@@ -45,10 +57,22 @@ class _Connection(Spec):
     """What is sent: binary messages, text, or auto for the kind last received."""
     max_message: MaxMessage = MAX_MESSAGE
     """Octets of the longest message taken (longer ones close with 1009) and sent."""
+    invalid_text: InvalidText = "binary"
+    """What is done with messages that are no UTF-8 where text is to be sent: they go as
+    binary messages, or are dropped and counted as ``not-text``."""
+    deflate: bool = False
+    """Whether messages may be compressed (permessage-deflate, RFC 7692)."""
+    deflate_context: bool = True
+    """Whether compression may remember earlier messages, which makes them smaller and
+    takes some 300 KiB of memory per connection."""
     ping_interval: Seconds = 0
     """Seconds between pings; 0: none are sent."""
     ping_timeout: Seconds = 0
     """Seconds after a ping in which something must be heard; 0: any time will do."""
+    handshake_timeout: Patience = 30
+    """Seconds that the opening handshake may take."""
+    close_timeout: Patience = 5
+    """Seconds that the peer has to answer a close."""
 
     def settings(self) -> Settings:
         """The same, for a connection."""
@@ -57,6 +81,11 @@ class _Connection(Spec):
             max_message=self.max_message,
             ping_interval=self.ping_interval,
             ping_timeout=self.ping_timeout,
+            invalid_text=self.invalid_text,
+            deflate=self.deflate,
+            deflate_context=self.deflate_context,
+            handshake=self.handshake_timeout,
+            answer=self.close_timeout,
         )
 
 
@@ -71,6 +100,8 @@ class WebSocketListenerSpec(_Connection):
     """The only path to serve, others get a 404; all if missing."""
     subprotocols: Items[str] | None = None
     """Subprotocols to choose from, in the client's order; if missing, its first one."""
+    headers: Headers | None = None
+    """Headers to add to the response that lets a client in."""
 
 
 class WebSocketClusterSpec(_Connection):
@@ -87,7 +118,7 @@ class WebSocketClusterSpec(_Connection):
     """The path to ask for, unless the session's metadata names one; "/" if missing."""
     subprotocols: Items[str] | None = None
     """Subprotocols to offer; if missing, those that the session's client offered."""
-    headers: dict[str, str | int | float | bool] | None = None
+    headers: Headers | None = None
     """Headers to send, in place of the client's of the same name."""
 
 
@@ -122,7 +153,12 @@ def listen(
     def bind() -> IListening:
         path = spec.path and request_path(spec.path)
         factory = ServerFactory(
-            context.reactor, ready, spec.settings(), path, spec.subprotocols
+            context.reactor,
+            ready,
+            spec.settings(),
+            path,
+            spec.subprotocols,
+            handshake_headers(spec.headers or {}),
         )
         port = listen_tcp(context.reactor, spec.port, spec.address, factory)
         return _Listening(port, factory)

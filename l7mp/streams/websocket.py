@@ -21,6 +21,7 @@ from l7mp.streams.queueing import QueueingStream
 from l7mp.wire.closing import close_of_loss
 
 MessageType = Literal["binary", "text", "auto"]
+InvalidText = Literal["binary", "drop"]
 
 MAX_MESSAGE = 16 << 20
 
@@ -34,8 +35,14 @@ class Settings:
 
     message_type: MessageType = "binary"
     """What is sent: auto is as what was received last, at first binary."""
+    invalid_text: InvalidText = "binary"
+    """How a message goes that is no text (UTF-8) where text is to be sent, if at all."""
     max_message: int = MAX_MESSAGE
-    """Octets of the longest message, in both directions."""
+    """Octets of the longest message, in both directions, when it is not compressed."""
+    deflate: bool = False
+    """Whether messages may be compressed."""
+    deflate_context: bool = True
+    """Whether compression may remember the messages before."""
     ping_interval: float = 0
     """Seconds after which the peer is asked for a sign of life; 0: never."""
     ping_timeout: float = 0
@@ -82,6 +89,7 @@ class WebSocketStream(QueueingStream):
         self._max_message = settings.max_message
         self._auto = settings.message_type == "auto"
         self._text = settings.message_type == "text"
+        self._drops_invalid = settings.invalid_text == "drop"
         self._written: deque[tuple[int, bytes]] = deque()
         self._closing: Loss | None = None
         self._goodbye: IDelayedCall | None = None
@@ -131,10 +139,14 @@ class WebSocketStream(QueueingStream):
         if len(data) > self._max_message:
             self._drop("oversize")
             return
+        # What is no text must not go as such: the peer would have to fail on it (1007).
+        is_text = self._text and _is_utf8(data)
+        if self._text and self._drops_invalid and not is_text:
+            self._drop("not-text")
+            return
         self.messages_out += 1
         self.bytes_out += len(data)
-        # What is no text goes as binary: the peer would have to fail on it (1007).
-        self._link.send(data, is_text=self._text and _is_utf8(data))
+        self._link.send(data, is_text=is_text)
         self._written.append((self._link.octets_out, data))
         left = self._link.octets_out - self._link.backlog()
         while self._written and self._written[0][0] <= left:

@@ -2,15 +2,15 @@
 The adapter to autobahn, which speaks WebSocket (RFC 6455): no other module imports it.
 
 Both sides do without autobahn's timers, which run on a reactor of their own; the
-client writes its own request, because autobahn would add to it.  Compression is not
-offered, and not accepted.
+client writes its own request, because autobahn would add to it.  Compression is agreed
+upon by ``l7mp.wire.deflate``, and autobahn never hears of it.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +30,7 @@ from l7mp.interfaces import Metadata
 from l7mp.streams.transport import loss_of
 from l7mp.streams.websocket import Settings, WebSocketStream
 from l7mp.streams.websocket_link import MAX_HEAD, ConnectionLink
+from l7mp.wire.deflate import agreement, answer, longest, offer
 from l7mp.wire.httpmeta import (
     Target,
     head_fields,
@@ -48,6 +49,20 @@ _OPTIONS: dict[str, Any] = {
     "tcpNoDelay": True,
 }
 
+_EXTENSIONS = "Sec-WebSocket-Extensions"
+
+
+def _longest(settings: Settings) -> int:
+    """What autobahn is to take for the longest message on the wire."""
+    return longest(settings.max_message) if settings.deflate else settings.max_message
+
+
+def _listed(fields: Iterable[tuple[bytes, bytes]]) -> str:
+    """The extensions that a head speaks of."""
+    wanted = _EXTENSIONS.lower().encode()
+    found = [value for name, value in fields if name.lower() == wanted]
+    return b",".join(found).decode("latin-1")
+
 
 class _ServerLink(ConnectionLink, WebSocketServerProtocol):  # type: ignore[misc]
     """A connection that a client has made."""
@@ -58,7 +73,9 @@ class _ServerLink(ConnectionLink, WebSocketServerProtocol):  # type: ignore[misc
         self.factory.shaking.add(self)
         super().connectionMade()
 
-    def onConnect(self, request: ConnectionRequest) -> str | None:
+    def onConnect(
+        self, request: ConnectionRequest
+    ) -> tuple[str | None, dict[str, str]]:
         head = self.http_request_data
         target = self.http_request_uri
         if not target.isascii():
@@ -70,7 +87,18 @@ class _ServerLink(ConnectionLink, WebSocketServerProtocol):  # type: ignore[misc
         offered = offered_subprotocols({"HTTP": self._about})
         wanted = self.factory.subprotocols
         known = (name for name in offered if wanted is None or name in wanted)
-        return next(known, None)
+        return next(known, None), self._agree(head)
+
+    def _agree(self, head: bytes) -> dict[str, str]:
+        self.websocket_extensions = []  # or autobahn would answer them
+        settings = self.settings
+        if not settings.deflate:
+            return {}
+        agreed = answer(_listed(head_fields(head)), settings.deflate_context)
+        if agreed is None:
+            return {}
+        self._compress(agreed[0], is_server=True)
+        return {_EXTENSIONS: agreed[1]}
 
     def onOpen(self) -> None:
         self.factory.shaking.discard(self)
@@ -123,15 +151,20 @@ class ServerFactory(WebSocketServerFactory):
         settings: Settings = Settings(),  # noqa: B008  # which is frozen
         path: str | None = None,
         subprotocols: Sequence[str] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Any ``path`` and the first of the subprotocols offered, unless given."""
-        super().__init__(reactor=clock, server="")
+        """
+        Any ``path`` and the first of the subprotocols offered, unless given.
+
+        ``headers`` are added to each response that lets a client in.
+        """
+        super().__init__(reactor=clock, server="", headers=dict(headers))
         self.ready, self.settings = ready, settings
         self.path, self.subprotocols = path, subprotocols
         self.shaking: set[_ServerLink] = set()
         self.setProtocolOptions(
             **_OPTIONS,
-            maxMessagePayloadSize=settings.max_message,
+            maxMessagePayloadSize=_longest(settings),
             webStatus=False,
             allowNullOrigin=True,
         )
@@ -156,10 +189,28 @@ class _ClientLink(ConnectionLink, WebSocketClientProtocol):  # type: ignore[misc
     def processHandshake(self) -> None:
         # autobahn takes a head that is no UTF-8 for a fault of its own.
         end = self.data.find(b"\r\n\r\n")
-        if end >= 0:
-            head = self.data[:end].decode("ascii", "replace").encode("ascii", "replace")
-            self.data = head + self.data[end:]
-            super().processHandshake()
+        if end < 0:
+            return
+        head = self.data[:end].decode("ascii", "replace").encode("ascii", "replace")
+        try:
+            self.data = self._agree(head) + self.data[end:]
+        except ValueError as error:
+            self.failHandshake(str(error))
+            return
+        super().processHandshake()
+
+    def _agree(self, head: bytes) -> bytes:
+        """A response without what it says about compression, which is heeded."""
+        if not self.settings.deflate or not head.startswith(b"HTTP/1.1 101"):
+            return head
+        agreed = agreement(_listed(head_fields(head)))
+        if agreed is None:
+            return head
+        self._compress(agreed, is_server=False)
+        lines = head.split(b"\r\n")
+        wanted = _EXTENSIONS.lower().encode()
+        kept = (line for line in lines if line.split(b":")[0].lower() != wanted)
+        return b"\r\n".join(kept)
 
     def onOpen(self) -> None:
         self.factory.ready(self._born())
@@ -214,13 +265,17 @@ class ClientFactory(WebSocketClientFactory):
         self._target, self._headers = target, headers
         self.setProtocolOptions(
             **_OPTIONS,
-            maxMessagePayloadSize=settings.max_message,
+            maxMessagePayloadSize=_longest(settings),
             serverConnectionDropTimeout=0,
         )
 
     def request(self, key: str) -> bytes:
         """The request, with the nonce of its connection."""
-        return websocket_request(self._target, key, self._headers, self.protocols)
+        settings = self.settings
+        offered = offer(settings.deflate_context) if settings.deflate else ""
+        return websocket_request(
+            self._target, key, self._headers, self.protocols, offered
+        )
 
     def hang_up(self) -> None:
         """Drop the connection, if there is one."""

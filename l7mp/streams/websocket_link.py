@@ -20,9 +20,16 @@ from l7mp.streams.heartbeat import Heartbeat
 from l7mp.streams.transport import FLUSH, loss_of
 from l7mp.streams.websocket import Settings, WebSocketStream
 from l7mp.wire.closing import loss_of_close
+from l7mp.wire.deflate import NAME, Agreement, Deflate, DeflateError
 
 MAX_HEAD = 64 << 10
 """Octets of a request or response head that are waited for."""
+
+TEXT, BINARY = 1, 2
+COMPRESSED = 4
+"""The first reserved bit of a message's first frame (RFC 7692, section 6)."""
+
+TOO_LONG = 1009
 
 
 class Silence:
@@ -32,6 +39,22 @@ class Silence:
         pass
 
     trace = debug = info = warn = error = critical = failure = _nothing
+
+
+class Inflation:
+    """A ``Deflate`` as autobahn wants it to inflate; its own could not be bounded."""
+
+    EXTENSION_NAME = NAME
+
+    def __init__(self, deflate: Deflate) -> None:
+        self.start_decompress_message = deflate.begin
+        self.end_decompress_message = deflate.finish
+        self._inflate = deflate.inflate
+
+    def decompress_message_data(
+        self, data: bytes, max_output_len: int | None = None
+    ) -> bytes:
+        return self._inflate(data)
 
 
 class ConnectionLink:
@@ -65,10 +88,14 @@ class ConnectionLink:
     consumeData: Callable[[], None]
     sendPing: Callable[[], None]
     sendMessage: Callable[..., None]
+    sendFrame: Callable[..., None]
+    _fail_connection: Callable[[int, str], None]
 
     _timer: IDelayedCall | None = None
     _waited = 0.0
     _heartbeat: Heartbeat | None = None
+    _deflate: Deflate | None = None
+    _perMessageCompress: Inflation | None
 
     @property
     def settings(self) -> Settings:
@@ -91,6 +118,12 @@ class ConnectionLink:
     def connectionMade(self) -> None:
         self._wait(self.settings.handshake)
         super().connectionMade()  # type: ignore[misc]
+
+    def _compress(self, agreed: Agreement, *, is_server: bool) -> None:
+        """Both sides have agreed to compress messages."""
+        limit = self.settings.max_message
+        self._deflate = Deflate(agreed, is_server=is_server, limit=limit)
+        self._perMessageCompress = Inflation(self._deflate)
 
     def _born(self) -> WebSocketStream:
         """The handshake is done."""
@@ -118,7 +151,10 @@ class ConnectionLink:
             self._refuse_head()
             return
         self.data += data
-        self.consumeData()
+        try:
+            self.consumeData()
+        except DeflateError as error:
+            self._fail_connection(error.code, str(error))
         if self.failedByMe and self.stream is not None:
             why = (self.localCloseReason or b"").decode("utf-8", "replace")
             self.stream.gone(Loss(Reason.PROTOCOL, why))
@@ -128,8 +164,15 @@ class ConnectionLink:
 
     def onMessageEnd(self) -> None:
         parts, self.message_data = self.message_data, None
-        if self.stream is not None and not self.failedByMe:
-            self.stream.received(b"".join(parts), not self.message_is_binary)
+        if self.stream is None or self.failedByMe:
+            return
+        message, limit = b"".join(parts), self.settings.max_message
+        if len(message) > limit:  # autobahn's limit has room for what deflate adds
+            self._fail_connection(
+                TOO_LONG, f"the message is longer than {limit} octets"
+            )
+        else:
+            self.stream.received(message, not self.message_is_binary)
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
         skip: bool | None = super().onCloseFrame(code, reasonRaw)  # type: ignore[misc]
@@ -151,7 +194,12 @@ class ConnectionLink:
 
     def send(self, data: bytes, *, is_text: bool) -> None:
         """Send a message."""
-        self.sendMessage(data, isBinary=not is_text)
+        deflate = self._deflate
+        if deflate is not None and deflate.compresses:
+            opcode = TEXT if is_text else BINARY
+            self.sendFrame(opcode, deflate.compress(data), rsv=COMPRESSED)
+        else:
+            self.sendMessage(data, isBinary=not is_text, doNotCompress=True)
 
     def say_close(self, code: int, text: bytes) -> None:
         """Begin the closing handshake, unless it has begun."""

@@ -161,6 +161,11 @@ def upstream_headers(
     return passed + _except(plain_headers(instead), HOP_BY_HOP)
 
 
+def handshake_headers(headers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Those of ``headers`` that a server may add to its side of the handshake."""
+    return _except(plain_headers(headers), HOP_BY_HOP | _OURS)
+
+
 def _except(
     headers: Iterable[tuple[str, str]], names: Set[str]
 ) -> list[tuple[str, str]]:
@@ -261,6 +266,7 @@ def websocket_request(
     key: str,
     headers: Sequence[tuple[str, str]] = (),
     subprotocols: Sequence[str] = (),
+    extensions: str = "",
 ) -> bytes:
     """
     The client's opening handshake (RFC 6455, section 4.1).
@@ -280,6 +286,8 @@ def websocket_request(
     ]
     if subprotocols:
         lines.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+    if extensions:
+        lines.append(("Sec-WebSocket-Extensions", extensions))
     head = [f"GET {target.path} HTTP/1.1", *(f"{n}: {v}" for n, v in lines)]
     return b"\r\n".join(map(_octets, (*head, "", "")))
 

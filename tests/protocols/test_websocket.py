@@ -57,6 +57,10 @@ def test_what_it_is() -> None:
         {"port": 80, "message_type": "json"},
         {"port": 80, "max_message": 0},
         {"port": 80, "ping_interval": -1},
+        {"port": 80, "close_timeout": 0},
+        {"port": 80, "handshake_timeout": 0},
+        {"port": 80, "invalid_text": "replace"},
+        {"port": 80, "deflate": 1},
         {"port": 80, "unknown": 1},
     ],
 )

@@ -154,6 +154,17 @@ def test_what_is_no_text_goes_as_binary() -> None:
     side = served(Settings(message_type="text"))
     side.stream.write(b"\xff")
     assert side.said() == [(BINARY, b"\xff")]
+    assert side.stream.drops == {}
+
+
+def test_what_is_no_text_can_be_dropped() -> None:
+    """For peers that take text only, other octets can be dropped, and are counted."""
+    side = served(Settings(message_type="text", invalid_text="drop"))
+    side.stream.write(b"\xff")
+    side.stream.write(b"text")
+    assert side.said() == [(TEXT, b"text")]
+    assert side.stream.drops == {"not-text": 1}
+    assert side.stream.messages_out == 1
 
 
 @both

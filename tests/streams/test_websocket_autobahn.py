@@ -150,6 +150,41 @@ def test_origins(origin: str) -> None:
     assert side.requests[0]["headers"]["origin"] == origin
 
 
+def test_headers_of_the_listener() -> None:
+    """The response has the listener's own headers, once."""
+    side = server(headers=[("Server", "here"), ("X-A", "1")])
+    side.feed(request())
+    _, headers, _ = answer_of(side)
+    assert (headers[b"server"], headers[b"x-a"]) == (b"here", b"1")
+
+
+@pytest.mark.parametrize(
+    ("offered", "context", "agreed"),
+    [
+        (None, True, None),
+        ("x-webkit-deflate-frame", True, None),
+        ("permessage-deflate; unheard_of", True, None),
+        ("permessage-deflate; a b", True, None),
+        ("permessage-deflate; client_max_window_bits", True, b"permessage-deflate"),
+        (
+            "permessage-deflate",
+            False,
+            b"permessage-deflate; server_no_context_takeover;"
+            b" client_no_context_takeover",
+        ),
+    ],
+)
+def test_compression_of_a_listener(
+    offered: str | None, context: bool, agreed: bytes | None
+) -> None:
+    """Where a listener may compress, it takes the first offer that it understands."""
+    side = server(Settings(deflate=True, deflate_context=context))
+    side.feed(request(Sec_WebSocket_Extensions=offered))
+    status, headers, _ = answer_of(side)
+    assert status == 101
+    assert headers.get(b"sec-websocket-extensions") == agreed
+
+
 def test_no_compression() -> None:
     """Compression is not agreed to."""
     side = server()
@@ -210,6 +245,44 @@ def test_the_request() -> None:
         b"sec-websocket-version": b"13",
         b"sec-websocket-protocol": b"chat",
     }
+
+
+@pytest.mark.parametrize(
+    ("context", "offered"),
+    [
+        (True, b"permessage-deflate; client_max_window_bits"),
+        (
+            False,
+            b"permessage-deflate; client_max_window_bits;"
+            b" server_no_context_takeover; client_no_context_takeover",
+        ),
+    ],
+)
+def test_compression_of_a_cluster(context: bool, offered: bytes) -> None:
+    """Where a cluster may compress, it offers to, and its server need not agree."""
+    side = client(Settings(deflate=True, deflate_context=context))
+    asked = side.wire.take()
+    assert b"\r\nSec-WebSocket-Extensions: " + offered + b"\r\n" in asked
+    side.feed(response(asked))
+    side.stream.write(b"plain")
+    assert side.said() == [(2, b"plain")]
+
+
+@pytest.mark.parametrize(
+    "agreed",
+    [
+        "other",
+        "permessage-deflate; unheard_of",
+        "permessage-deflate, permessage-deflate",
+        "permessage-deflate; server_max_window_bits=16",
+    ],
+)
+def test_compression_that_was_not_offered(agreed: str) -> None:
+    """A server that compresses in another way than offered breaks the protocol."""
+    side = client(Settings(deflate=True))
+    side.feed(response(side.wire.take(), Sec_WebSocket_Extensions=agreed))
+    assert [loss.reason for loss in side.refused] == [Reason.PROTOCOL]
+    assert side.streams == []
 
 
 @pytest.mark.parametrize(

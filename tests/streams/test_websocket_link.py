@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -104,6 +106,102 @@ def test_noise(noise: bytes) -> None:
         assert not side.clock.getDelayedCalls()
 
 
+# -- compression --------------------------------------------------------------------------
+
+COMPRESSED = 0xC0
+HELLO = bytes.fromhex("f248cdc9c90700")  # RFC 7692, section 7.2.3.1
+SMALL_AND_COMPRESSED = Settings(max_message=10, deflate=True)
+
+
+def deflated(message: bytes) -> bytes:
+    """The payload of a compressed message, of a peer that remembers nothing."""
+    compressor = zlib.compressobj(wbits=-15)
+    data = compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    return data[:-4]
+
+
+@both
+def test_compressed_messages(side_of: Opened) -> None:
+    """Messages are compressed in both directions, and may come without it."""
+    side = side_of(SMALL_AND_COMPRESSED)
+    sink = Collector(side.stream)
+    masked = side.masked
+    side.feed(frame(HELLO, TEXT, masked=masked, first=COMPRESSED))
+    side.feed(frame(HELLO[:3], first=0x40, masked=masked))
+    side.feed(frame(HELLO[3:], 0, masked=masked))
+    side.feed(frame(b"plain", masked=masked))
+    assert sink.got == [b"Hello", b"Hello", b"plain"]
+    side.stream.write(b"aaaaaaaaaa")
+    wire = side.wire.take()
+    assert wire[0] == COMPRESSED | 2
+    [(_, payload)] = frames(wire)
+    assert zlib.decompressobj(-15).decompress(payload) == b"aaaaaaaaaa"
+
+
+@both
+@pytest.mark.parametrize(
+    ("payload", "first", "code"),
+    [
+        (deflated(b"x" * 11), COMPRESSED, 1009),
+        (deflated(bytes(1 << 20)), COMPRESSED, 1009),
+        (b"x" * 11, 0x80, 1009),
+        (b"\xff\xff", COMPRESSED, 1007),
+        (HELLO[:3], COMPRESSED, 1007),
+        (HELLO, 0x90, 1002),
+    ],
+)
+def test_faults_of_a_peer_that_compresses(
+    side_of: Opened, payload: bytes, first: int, code: int
+) -> None:
+    """What cannot be inflated, or would be too long, is refused by the code for it."""
+    side = side_of(SMALL_AND_COMPRESSED)
+    sink = Collector(side.stream)
+    masked = side.masked
+    side.feed(
+        frame(payload, first=first, masked=masked) + frame(b"more", masked=masked)
+    )
+    assert code_of(side.said()) == code
+    assert [loss.reason for loss in side.losses] == [Reason.PROTOCOL]
+    side.feed(frame(HELLO, first=COMPRESSED, masked=masked))
+    assert sink.got == []
+
+
+@both
+def test_text_is_checked_when_it_is_inflated(side_of: Opened) -> None:
+    """Text that is no UTF-8 is refused, whatever it looks like on the wire."""
+    side = side_of(SMALL_AND_COMPRESSED)
+    masked = side.masked
+    side.feed(frame(deflated(b"\xff"), TEXT, first=COMPRESSED, masked=masked))
+    assert code_of(side.said()) == 1007
+
+
+@both
+def test_the_longest_message_that_cannot_be_compressed(side_of: Opened) -> None:
+    """A message as long as the limit passes, though it is longer on the wire."""
+    size = 1 << 16
+    side = side_of(Settings(max_message=size, deflate=True))
+    sink = Collector(side.stream)
+    message = os.urandom(size)
+    payload = deflated(message)
+    assert len(payload) > size
+    side.feed(frame(payload, first=COMPRESSED, masked=side.masked))
+    assert sink.got == [message]
+    side.stream.write(message)
+    [(_, payload)] = side.said()
+    assert len(payload) > size
+    assert side.losses == []
+
+
+@given(st.binary(max_size=300))
+def test_noise_that_may_be_compressed(noise: bytes) -> None:
+    """Whatever octets a peer sends as a compressed message, it is at worst lost."""
+    for side in (served(SMALL_AND_COMPRESSED), dialed(SMALL_AND_COMPRESSED)):
+        Collector(side.stream)
+        side.feed(frame(noise, first=COMPRESSED, masked=side.masked) + noise)
+        side.vanish()
+        assert len(side.losses) == 1
+
+
 # -- signs of life ------------------------------------------------------------------------
 
 
@@ -144,6 +242,27 @@ def test_signs_of_life(sign: bytes) -> None:
     assert side.losses == []
     side.clock.advance(10)
     assert side.said() == [(PING, b"")] * 2
+
+
+@both
+def test_a_slow_message_is_a_sign(side_of: Opened) -> None:
+    """A message that takes minutes, a few octets at a time, keeps its peer alive."""
+    side = side_of(WATCHFUL)
+    sink = Collector(side.stream)
+    masked = side.masked
+    parts = [b"x" * 30, b"y" * 30, b"z" * 30]
+    wire = (
+        frame(parts[0], first=0, masked=masked)
+        + frame(parts[1], 0, first=0, masked=masked)
+        + frame(parts[2], 0, masked=masked)
+    )
+    for octet in wire:
+        side.clock.pump([1, 1])
+        side.feed(bytes([octet]))
+    assert sink.got == [b"".join(parts)]
+    assert side.losses == []
+    side.clock.pump([1] * 20)
+    assert [loss.reason for loss in side.losses] == [Reason.TIMEOUT]
 
 
 def test_a_held_peer_cannot_give_a_sign() -> None:

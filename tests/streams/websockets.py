@@ -182,6 +182,7 @@ def server(
     settings: Settings = Settings(),  # noqa: B008  # which is frozen
     path: str | None = None,
     subprotocols: Sequence[str] | None = None,
+    headers: Sequence[tuple[str, str]] = (),
 ) -> Side:
     """The server's side before its client has said anything."""
     clock = Clock()
@@ -189,7 +190,7 @@ def server(
     def ready(stream: WebSocketStream, about: Any) -> None:
         side.born(stream, about)
 
-    factory = ServerFactory(clock, ready, settings, path, subprotocols)
+    factory = ServerFactory(clock, ready, settings, path, subprotocols, headers)
     side = Side(clock, factory, masked=True)
     side.link.makeConnection(side.wire)
     return side
@@ -231,16 +232,22 @@ def response(asked: bytes, **headers: str | None) -> bytes:
     return head("HTTP/1.1 101 Switching Protocols", {**usual, **named})
 
 
+DEFLATE = "permessage-deflate"
+
+
 def served(settings: Settings = Settings(), then: bytes = b"") -> Side:  # noqa: B008
-    """The server's side of an open connection."""
+    """The server's side of an open connection, compressed if the settings allow it."""
     side = server(settings)
-    side.feed(request() + then)
+    extensions = DEFLATE if settings.deflate else None
+    side.feed(request(Sec_WebSocket_Extensions=extensions) + then)
     side.wire.take()
     return side
 
 
 def dialed(settings: Settings = Settings(), then: bytes = b"") -> Side:  # noqa: B008
-    """The client's side of an open connection."""
+    """The client's side of an open connection, compressed if the settings allow it."""
     side = client(settings)
-    side.feed(response(side.wire.take()) + then)
+    extensions = DEFLATE if settings.deflate else None
+    answer = response(side.wire.take(), Sec_WebSocket_Extensions=extensions)
+    side.feed(answer + then)
     return side

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from l7mp.wire.httpmeta import (
     Target,
+    handshake_headers,
     head_fields,
     offered_subprotocols,
     plain_headers,
@@ -285,6 +286,21 @@ def test_the_handshake() -> None:
         b"Sec-WebSocket-Key: nonce\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Protocol: x, y\r\n\r\n"
     )
+
+
+def test_the_handshake_with_extensions() -> None:
+    """Extensions are offered in a header of their own."""
+    request = websocket_request(Target("h", 80), "n", extensions="deflate; a=1")
+    assert b"\r\nSec-WebSocket-Extensions: deflate; a=1\r\n" in request
+
+
+def test_headers_of_a_server() -> None:
+    """A server may add any header to its handshake that is not the handshake's own."""
+    given = {"Server": "us", "X-N": 1, "Upgrade": "h2", "Sec-WebSocket-Accept": "no"}
+    assert handshake_headers({**given, "Content-Length": 5, "a b": "no name"}) == [
+        ("Server", "us"),
+        ("X-N", "1"),
+    ]
 
 
 def test_a_host_of_the_cluster() -> None:
