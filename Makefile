@@ -22,6 +22,7 @@ run: ## start the proxy in the foreground on $(CONFIG); stop it with Ctrl-C
 
 test: ## all tests, with the coverage gates; or some, with TESTS= and ARGS=
 	@scripts/system-packages
+	@scripts/node-packages
 	@scripts/venv http2 test
 	@scripts/test $(TESTS) $(ARGS)
 

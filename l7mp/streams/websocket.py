@@ -166,9 +166,18 @@ class WebSocketStream(QueueingStream):
             self.transport.resumeProducing()
 
     def abort(self, loss: Loss) -> None:
+        if loss.reason is Reason.RESET and self._can_be_told:
+            self.close(loss)  # in a close frame, which TCP has not
+            return
         self._close(loss, "aborted")
         if not self._over:
             self._link.hang_up()
+
+    @property
+    def _can_be_told(self) -> bool:
+        """Whether a close frame would leave at once."""
+        open_ = self._closing is None and not self._over and self._link.takes_messages
+        return open_ and not self._link.backlog()
 
     def _close(self, loss: Loss, why: str) -> bool:
         """Deliver nothing any more; whether there is still something to close."""

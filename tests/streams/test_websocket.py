@@ -164,7 +164,6 @@ def test_what_is_no_text_can_be_dropped() -> None:
     side.stream.write(b"text")
     assert side.said() == [(TEXT, b"text")]
     assert side.stream.drops == {"not-text": 1}
-    assert side.stream.messages_out == 1
 
 
 @both
@@ -300,12 +299,34 @@ def test_writing_to_a_closed_stream(side_of: Opened) -> None:
 def test_abort(side_of: Opened) -> None:
     """abort() drops the connection without a word; the stream is lost with that."""
     side = side_of()
-    side.stream.abort(Loss(Reason.RESET, "why not"))
+    side.stream.abort(Loss(Reason.LOCAL, "why not"))
     assert side.wire.aborted
     assert side.said() == []
     side.settle()
-    assert side.losses == [Loss(Reason.RESET, "why not")]
+    assert side.losses == [Loss(Reason.LOCAL, "why not")]
     assert not side.clock.getDelayedCalls()
+
+
+@both
+def test_a_reset_at_the_other_end(side_of: Opened) -> None:
+    """That the other end was reset is told, if only in vain, and not for long."""
+    side = side_of()
+    side.stream.abort(Loss(Reason.RESET, "power cut"))
+    assert side.said() == [(CLOSE, b"\x03\xf3reset: power cut")]  # 1011
+    side.clock.advance(Settings().answer)
+    assert side.wire.aborted
+    side.settle()
+    assert side.losses == [Loss(Reason.RESET, "power cut")]
+
+
+@both
+def test_a_reset_that_cannot_be_told(side_of: Opened) -> None:
+    """A peer that takes nothing is dropped at once when the other end was reset."""
+    side = side_of()
+    side.wire.blocked = True
+    side.stream.write(b"waits")
+    side.stream.abort(Loss(Reason.RESET))
+    assert side.wire.aborted
 
 
 def test_abort_while_closing() -> None:
