@@ -11,7 +11,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench reference wheel clean dev
+.PHONY: help run test lint format matrix bench reference wheel clean dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ format: ## let ruff mend what it can
 bench: ## measurements against other proxies
 	@scripts/venv
 	@bench/run
+
+matrix: ## prove every listener with every cluster, and write docs/matrix.md
+	@scripts/system-packages
+	@scripts/venv http2 test
+	@L7MP_MATRIX=1000 $(BIN)/python -m pytest --timeout 600 tests/conformance/test_matrix.py
 
 reference: ## write docs/configuration.rst anew from the models
 	@scripts/venv

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from l7mp.admin import config, endpoints, objects, rulelists, sessions
+from l7mp.admin import config, endpoints, matrix, objects, rulelists, sessions
 
 OPERATIONS = (
     *config.OPERATIONS,
@@ -10,4 +10,5 @@ OPERATIONS = (
     *endpoints.OPERATIONS,
     *rulelists.OPERATIONS,
     *sessions.OPERATIONS,
+    *matrix.OPERATIONS,
 )

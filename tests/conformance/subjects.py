@@ -1,0 +1,20 @@
+"""The rows and the columns of the matrix."""
+
+from __future__ import annotations
+
+from tests.conformance import headed, sockets, web
+from tests.conformance.ends import Back, Front, Inner
+from tests.conformance.inners import INNERS
+
+FRONTS: tuple[Front, ...] = (*sockets.FRONTS, *web.FRONTS, *headed.FRONTS)
+BACKS: tuple[Back | Inner, ...] = (
+    *sockets.BACKS,
+    *web.BACKS,
+    *headed.BACKS,
+    *INNERS,
+)
+
+
+def protocol_of(name: str) -> str:
+    """The protocol of a row or a column; what stands in brackets is a way to use it."""
+    return name.partition(" ")[0]
