@@ -27,6 +27,7 @@ class Metrics:
         self._clusters: Counter[Labels] = Counter()
         self._ended: Counter[Labels] = Counter()
         self._meters: dict[tuple[str, str, str], Meter] = {}
+        self._drops: dict[str, Counter[str]] = {}
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.Born):
@@ -41,6 +42,19 @@ class Metrics:
     def meter(self, cluster: str, bytes_name: str, messages_name: str) -> Meter:
         """The meter of a Metric cluster, and the names under which it is shown."""
         return self._meters.setdefault((cluster, bytes_name, messages_name), Meter())
+
+    def drops(self, listener: str) -> Counter[str]:
+        """What came to a listener and reached no session, to be counted by reason."""
+        return self._drops.setdefault(listener, Counter())
+
+    def _dropped(self) -> Counter[Labels]:
+        return Counter(
+            {
+                (("listenerName", listener), ("reason", reason)): count
+                for listener, counts in self._drops.items()
+                for reason, count in counts.items()
+            }
+        )
 
     def _metered(self) -> dict[str, Counter[Labels]]:
         shown: dict[str, Counter[Labels]] = {
@@ -64,6 +78,11 @@ class Metrics:
             ("listener_requests_total", "Sessions emitted.", self._listeners),
             ("cluster_requests_total", "Stages connected.", self._clusters),
             ("sessions_ended_total", "Sessions ended, by reason.", self._ended),
+            (
+                "listener_drops_total",
+                "Messages that reached no session, by reason.",
+                self._dropped(),
+            ),
             *metered,
         )
         return "".join(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-from pydantic import model_validator
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
@@ -14,11 +14,16 @@ from zope.interface import implementer
 from l7mp.core.registry import Accept, Context, Protocol
 from l7mp.errors import LocalError, Loss, Reason, RemoteError
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
-from l7mp.model.base import Declared
+from l7mp.model import pointer
 from l7mp.model.config import EndPoint
-from l7mp.model.explain import complaint
-from l7mp.model.spec import Spec
-from l7mp.model.types import Address, AddressPort, AnyPort, Port, Seconds
+from l7mp.model.udp import (
+    PayloadKey,
+    PointerKey,
+    UDPClusterSpec,
+    UDPListenerOptions,
+    UDPListenerSpec,
+)
+from l7mp.streams import multicast, sockopts
 from l7mp.streams.address import (
     V4,
     Numeric,
@@ -29,106 +34,21 @@ from l7mp.streams.address import (
     shown,
     wildcard,
 )
-from l7mp.streams.connected import LINGER, ConnectedFlow
+from l7mp.streams.capped import CappedDoor, WatchedFlow
+from l7mp.streams.census import Census
+from l7mp.streams.connected import ConnectedFlow
 from l7mp.streams.datagram import PeerFlow, SharedSocket
-from l7mp.streams.door import Door
+from l7mp.streams.door import Door, Make
 from l7mp.streams.endpoint import bind_error
-from l7mp.streams.udpsocket import loss_of, open_socket
-
-IDLE = 60.0
-"""Seconds of silence after which a session of a server ends."""
+from l7mp.streams.guarded import GuardedFlow, WatchedGuardedFlow
+from l7mp.streams.keyed import KeyedSocket, KeyOf, by_host, key_of_flow
+from l7mp.streams.openflow import OpenFlow
+from l7mp.streams.outgoing import Place, open_from, places
+from l7mp.streams.udpsocket import open_socket
+from l7mp.wire.flowkey import json_key, payload_key
 
 SHARED_BUFFER = 4 << 20
 """Bytes that may wait in the kernel for the one socket of many peers."""
-
-OWN_BUFFER = 1 << 20
-"""The same for the socket of one session."""
-
-STRAYS = 1 << 14
-"""More datagrams than such a buffer can hold."""
-
-
-# -- what a user declares ------------------------------------------------------
-
-
-class UDPListenerOptions(Declared):
-    """How a UDP listener treats its peers."""
-
-    mode: Literal["server", "singleton"] | None = None
-    """
-    A server has a session for every peer, a singleton one with the peer in connect.
-
-    Singleton if connect has both address and port, server otherwise.
-    """
-    idle_timeout: Seconds | None = None
-    """
-    Seconds of silence in both directions after which a session ends; 0: never.
-
-    60 for a server; a singleton waits for its peer for ever.
-    """
-
-
-class UDPListenerSpec(Spec):
-    """Listen for datagrams; a peer's first one begins a session."""
-
-    port: AnyPort
-    """The port to listen on; 0 for any that is free."""
-    address: Address | None = None
-    """The local address to listen on; every one of the machine if missing."""
-    connect: AddressPort | None = None
-    """Only from here; others are ignored."""
-    options: UDPListenerOptions = UDPListenerOptions()
-    """How to treat peers."""
-
-    @model_validator(mode="after")
-    def _singleton_has_its_peer(self) -> UDPListenerSpec:
-        if self.is_singleton and not self._names_peer:
-            hint = "give both, or leave options.mode out"
-            what = "singleton mode needs connect.address and connect.port"
-            raise complaint(what, hint)
-        return self
-
-    @property
-    def _names_peer(self) -> bool:
-        connect = self.connect
-        return connect is not None and None not in (connect.address, connect.port)
-
-    @property
-    def is_singleton(self) -> bool:
-        """Whether there is one session only, with a peer that is known beforehand."""
-        if self.options.mode is None:
-            return self._names_peer
-        return self.options.mode == "singleton"
-
-    @property
-    def idle_timeout(self) -> float:
-        """Seconds of silence after which a session ends; 0: never."""
-        if self.options.idle_timeout is not None:
-            return self.options.idle_timeout
-        return 0.0 if self.is_singleton else IDLE
-
-
-class UDPClusterOptions(Declared):
-    """How a UDP cluster ends its sessions."""
-
-    linger: Seconds = LINGER
-    """How long to wait for a late answer when all was sent: seconds of silence."""
-
-
-class UDPClusterSpec(Spec):
-    """Send datagrams to an endpoint, from a socket of each session's own."""
-
-    port: Port
-    """The port of endpoints that have none of their own."""
-    bind: AddressPort | None = None
-    """
-    The local address and port to send from.
-
-    With a port, sessions can be told apart by their endpoints alone, so there is at
-    most one to each.
-    """
-    options: UDPClusterOptions = UDPClusterOptions()
-    """How sessions end."""
 
 
 # -- listeners -----------------------------------------------------------------
@@ -197,38 +117,129 @@ async def _listen(
             "IP": {"src_addr": peer, "dst_addr": own},
             "UDP": {"src_port": port, "dst_port": own_port},
         }
+        key = key_of_flow(flow)
+        if key is not None:
+            metadata["UDP"]["key"] = key
         accept(flow, metadata, f"{host_port(peer, port)}-{host_port(own, own_port)}")
 
-    shared = _shared_socket(context, place)
-    door = Door(shared, ready, allowed.admits, spec.idle_timeout, allowed.first)
+    shared = _shared_socket(context, place, spec)
+    door = _door(shared, ready, allowed, spec)
     return _Listening(shared, door, context.reactor)
 
 
-def _shared_socket(context: Context, place: Numeric) -> SharedSocket:
+def _door(
+    shared: SharedSocket,
+    ready: Callable[[PeerFlow], None],
+    allowed: _From,
+    spec: UDPListenerSpec,
+) -> Door:
+    options, idle, admits = spec.options, spec.idle_timeout, allowed.admits
+    make = _maker(options)
+    if not options.is_capped:
+        return Door(shared, ready, admits, idle, allowed.first, make)
+    census: Census[PeerFlow] = Census(
+        options.max_sessions, options.max_sessions_per_source
+    )
+    replaces = options.when_full == "replace"
+    return CappedDoor(shared, ready, admits, idle, census, replaces, make)
+
+
+def _maker(options: UDPListenerOptions) -> Make:
+    """What makes flows that do what is asked, and nothing more for each datagram."""
+    is_watched = options.is_capped and options.when_full == "replace"
+    guard = options.amplification
+    if guard is None:
+        return WatchedFlow if is_watched else PeerFlow
+    kind = WatchedGuardedFlow if is_watched else GuardedFlow
+    return partial(kind, factor=guard.factor, never=guard.until == "never")
+
+
+def _key_of(options: UDPListenerOptions) -> KeyOf | None:
+    """What tells sessions apart, if not their addresses."""
+    key = options.session_key
+    if isinstance(key, PointerKey):
+        parts = pointer.parse(key.pointer)
+        find = json_key(lambda document: pointer.get(document, parts, None))
+        return lambda _, datagram: find(datagram)
+    if isinstance(key, PayloadKey):
+        cut = payload_key(key.payload.offset, key.payload.length)
+        return lambda _, datagram: cut(datagram)
+    return by_host if key == "source-ip" else None
+
+
+def _shared_socket(
+    context: Context, place: Numeric, spec: UDPListenerSpec
+) -> SharedSocket:
     """The socket of all who listen there, made by the first."""
+    resources = context.resources
+    terms = (spec.options.session_key, spec.socket, spec.multicast)
 
     def owner(sockaddr: Sockaddr) -> tuple[object, ...]:
         return ("UDP", "listening", *sockaddr)
 
     def make() -> SharedSocket:
-        sock = _bound(place)
+        sock = _bound(place, spec)
         name = owner(sock.getsockname())
-        forget = context.resources.forget
-        return SharedSocket(context.reactor, sock, lambda: forget(name))
+        shared = _watched(context, sock, spec, lambda: resources.forget(name))
+        shared.terms = terms
+        return shared
 
-    if place.sockaddr[1]:
-        return context.resources.get(owner(place.sockaddr), make)
-    fresh = make()
-    real = (place.sockaddr[0], fresh.own[1], *place.sockaddr[2:])
-    return context.resources.get(owner(real), lambda: fresh)
+    if not place.sockaddr[1]:
+        fresh = make()
+        real = (place.sockaddr[0], fresh.own[1], *place.sockaddr[2:])
+        return resources.get(owner(real), lambda: fresh)
+    found = resources.get(owner(place.sockaddr), make)
+    if found.terms != terms:
+        _clear(found, place)
+        found = resources.get(owner(place.sockaddr), make)
+    return found
 
 
-def _bound(place: Numeric) -> socket.socket:
+def _clear(shared: SharedSocket, place: Numeric) -> None:
+    """Have a socket go that is not as it is wanted now."""
+    if shared.is_offered:
+        where = host_port(shown(place.sockaddr[0]), place.sockaddr[1])
+        what = f"another listener has UDP {where} with other terms"
+        terms = "session_key, socket and multicast"
+        raise LocalError(f"{what}: listeners that share a port must agree on {terms}")
+    # Only sessions of a listener that is gone are left.
+    shared.end_all(Loss(Reason.RECONFIGURED, "the port has other terms now"))
+
+
+def _watched(
+    context: Context,
+    sock: socket.socket,
+    spec: UDPListenerSpec,
+    emptied: Callable[[], None],
+) -> SharedSocket:
+    key_of = _key_of(spec.options)
+    if key_of is None:
+        shared = SharedSocket(context.reactor, sock, emptied)
+    else:
+        shared = KeyedSocket(context.reactor, sock, emptied, key_of)
+    if "metrics" in context.services:
+        shared.drops = context.services["metrics"].drops(context.owner[1])
+    return shared
+
+
+def _bound(place: Numeric, spec: UDPListenerSpec) -> socket.socket:
     try:
-        return open_socket(place.family, place.sockaddr, buffer=SHARED_BUFFER)
+        sock = open_socket(
+            place.family,
+            place.sockaddr,
+            buffer=SHARED_BUFFER,
+            prepare=lambda sock: sockopts.prepare(sock, spec.socket),
+        )
     except OSError as error:
         host, port = place.sockaddr[:2]
         raise bind_error("UDP", shown(host), port, error) from error
+    try:
+        if spec.multicast is not None:
+            multicast.join(sock, spec.multicast)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _allowed(reactor: Any, spec: UDPListenerSpec, family: int) -> _From:
@@ -272,71 +283,42 @@ def connect(
     context: Context, spec: UDPClusterSpec, endpoint: EndPoint, metadata: Metadata
 ) -> Deferred[IStream]:
     """See ``Connect``."""
-    return Deferred.fromCoroutine(_connect(context, spec, endpoint))
+    return Deferred.fromCoroutine(_connect(context, spec, endpoint, metadata))
 
 
 async def _connect(
-    context: Context, spec: UDPClusterSpec, endpoint: EndPoint
+    context: Context, spec: UDPClusterSpec, endpoint: EndPoint, metadata: Metadata
 ) -> IStream:
-    reactor, bind = context.reactor, spec.bind or AddressPort()
+    reactor, bind = context.reactor, spec.bind
     port = spec.port if endpoint.port is None else endpoint.port
     local = None
-    if bind.address is not None:
+    if bind is not None and bind.address is not None:
         local = await _local(reactor, bind.address, bind.port or 0)
     family = local.family if local else None
     found = await resolve(reactor, endpoint.address, port, family)
     last = RemoteError(Loss(Reason.UNREACHABLE, endpoint.address))
     for remote in _old_first(found):
-        try:
-            return _flow(context, spec, remote, local)
-        except RemoteError as error:
-            last = error
+        for place in places(bind, local, metadata):
+            try:
+                return _flow(context, spec, remote, place)
+            except RemoteError as error:
+                last = error
     raise last
 
 
 def _flow(
-    context: Context, spec: UDPClusterSpec, remote: Numeric, local: Numeric | None
+    context: Context, spec: UDPClusterSpec, remote: Numeric, place: Place
 ) -> ConnectedFlow:
-    port = spec.bind.port if spec.bind else None
-    sock = _connected(remote, local, port)
+    reactor, linger = context.reactor, spec.options.linger
+    sock = open_from(place, remote, spec)
+    if spec.options.answers == "any":
+        return OpenFlow(reactor, reactor, sock, remote.sockaddr, linger)
     # A port that the kernel chose is nobody else's.
-    release = _claim(context, sock) if port else None
-    flow = ConnectedFlow(context.reactor, context.reactor, sock, spec.options.linger)
+    release = _claim(context, sock) if place.port else None
+    flow = ConnectedFlow(reactor, reactor, sock, linger)
     if release is not None:
         flow.when_lost().addCallback(lambda _: release())
     return flow
-
-
-def _connected(
-    remote: Numeric, local: Numeric | None, port: int | None
-) -> socket.socket:
-    """A socket bound as asked, which hears nobody but ``remote``."""
-    place = local.sockaddr if local else None
-    if place is None and port:
-        place = ("0.0.0.0" if remote.family == V4 else "::", port)  # noqa: S104
-    try:
-        sock = open_socket(remote.family, place, buffer=OWN_BUFFER, reuse=bool(port))
-    except OSError as error:
-        where = host_port(*place[:2]) if place else "any port"
-        what = f"cannot send from {where}: {error.strerror}"
-        raise RemoteError(Loss(Reason.LOCAL, what)) from error
-    try:
-        sock.connect(remote.sockaddr)
-    except OSError as error:
-        sock.close()
-        raise RemoteError(loss_of(error)) from error
-    if port:
-        _discard_strays(sock)
-    return sock
-
-
-def _discard_strays(sock: socket.socket) -> None:
-    """Forget what anybody sent to a known port before it heard only one peer."""
-    try:
-        for _ in range(STRAYS):
-            sock.recv(1)
-    except BlockingIOError:
-        return
 
 
 def _claim(context: Context, sock: socket.socket) -> Callable[[], None]:

@@ -26,6 +26,8 @@ V6 = int(socket.AF_INET6)
 MAPPED = "::ffff:"
 """How IPv4 peers look to a socket that serves both (RFC 4291, section 2.5.5.2)."""
 
+_MAPPED = socket.inet_pton(socket.AF_INET6, "::ffff:0.0.0.0")[:12]
+
 _TYPES: dict[int | None, Sequence[type[IAddress]]] = {
     None: (IPv4Address, IPv6Address),
     V4: (IPv4Address,),
@@ -60,6 +62,13 @@ def shown(host: str) -> str:
 def host_port(host: str, port: int) -> str:
     """``192.0.2.1:80`` or ``[2001:db8::1]:80`` (RFC 3986, section 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_group(packed: bytes) -> bool:
+    """Whether a packed address is one of a multicast group, mapped or not."""
+    if len(packed) == len(b"IPv4") or packed.startswith(_MAPPED):
+        return packed[-4] & 0xF0 == 0xE0
+    return packed[:1] == b"\xff"
 
 
 def wildcard() -> str:

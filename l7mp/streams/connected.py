@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 from zope.interface import implementer
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IKernelFlow
+from l7mp.model.udp import LINGER
 from l7mp.streams.address import Sockaddr, shown
 from l7mp.streams.queueing import QueueingStream
 from l7mp.streams.udpsocket import (
@@ -20,13 +22,6 @@ from l7mp.streams.udpsocket import (
     loss_of,
     tried_again,
 )
-
-LINGER = 1.0
-"""
-Seconds that a flow to which nothing more will be written waits for late answers.
-
-Datagrams have no end of their own, so silence has to stand for it.
-"""
 
 
 @implementer(IKernelFlow)
@@ -47,10 +42,12 @@ class ConnectedFlow(DatagramReader, QueueingStream):
         clock: IReactorTime,
         sock: socket.socket,
         linger: float = LINGER,
+        peer: Sockaddr | None = None,
     ) -> None:
-        """``sock`` is connected; from now on it is ours."""
+        """``sock`` is connected unless ``peer`` is given; from now on it is ours."""
         QueueingStream.__init__(self)
-        self._peer: Sockaddr = sock.getpeername()
+        self._peer: Sockaddr = sock.getpeername() if peer is None else peer
+        self._send: Callable[[bytes], int] = sock.send
         self._own: Sockaddr = sock.getsockname()
         self._clock, self._linger = clock, linger
         self._timer: IDelayedCall | None = None
@@ -77,7 +74,8 @@ class ConnectedFlow(DatagramReader, QueueingStream):
             except OSError as error:
                 if not self._is_open:
                     return
-                self._met(error, None)
+                if error.errno != errno.EMSGSIZE:  # which the queue of errors tells
+                    self._met(error, None)
                 continue
             if self._quiet_since is not None:
                 self._quiet_since = self._clock.seconds()
@@ -106,9 +104,9 @@ class ConnectedFlow(DatagramReader, QueueingStream):
 
     def write(self, data: bytes) -> None:
         try:
-            self._sock.send(data)
+            self._send(data)
         except OSError as first:
-            error = tried_again(lambda: self._sock.send(data), first)
+            error = tried_again(lambda: self._send(data), first)
             if error is not None:
                 self._not_sent(data, error)
                 return

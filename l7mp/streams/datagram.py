@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from enum import Enum
+from typing import Final
 
 from twisted.internet.interfaces import IReactorFDSet
 from zope.interface import implementer
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import ICloseable, IKernelFlow
-from l7mp.streams.address import Sockaddr, shown
+from l7mp.streams.address import Sockaddr, is_group, shown
 from l7mp.streams.queueing import QueueingStream
 from l7mp.streams.udpsocket import (
     ASKED,
@@ -27,6 +29,7 @@ from l7mp.streams.udpsocket import (
     DatagramReader,
     answer_from,
     drop_reason,
+    loss_of,
     route_to,
     tell_asked,
     tried_again,
@@ -35,8 +38,24 @@ from l7mp.streams.udpsocket import (
 Key = tuple[Sockaddr, bytes]
 """A peer and, packed, our address that it asked; empty where there is but one."""
 
-Taker = Callable[[Key], "PeerFlow | None"]
+
+class Refused(Enum):
+    """The type of ``REFUSED``."""
+
+    REFUSED = "refused"
+
+
+REFUSED: Final = Refused.REFUSED
+"""Who takes new peers says so of one that nobody may have."""
+
+Taker = Callable[[Key], "PeerFlow | Refused | None"]
 """Makes or finds the flow for what belongs to no other, if it wants its peer."""
+
+STRANGER = "stranger"
+"""The reason for which datagrams are dropped that nobody wants."""
+
+_FATAL = frozenset({Reason.REFUSED, Reason.UNREACHABLE})
+"""What makes it pointless to go on speaking to a peer."""
 
 _NO_SOURCE = frozenset({errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH})
 """Errors of speaking from an address that is ours no more, or a broadcast address."""
@@ -62,6 +81,8 @@ class PeerFlow(QueueingStream):
         super().__init__()
         self.idle_timeout, self.is_patient = idle_timeout, is_patient
         self._shared, self.key = shared, key
+        self.ident: Hashable = key
+        """What tells it apart on its socket."""
         self._source = shared.source(key[1])
 
     def five_tuple(self) -> tuple[str, int, str, int, int]:
@@ -71,7 +92,7 @@ class PeerFlow(QueueingStream):
         return shown(host), port, own, own_port, socket.IPPROTO_UDP
 
     def asked_at(self, key: Key) -> None:
-        """The peer speaks to another address of ours now."""
+        """The peer speaks to another address of ours, or from another of its own."""
         self.key = key
         self._source = self._shared.source(key[1])
 
@@ -104,12 +125,16 @@ class PeerFlow(QueueingStream):
                 self._source = []
         return left
 
-    def refused(self) -> None:
-        """Nobody is there."""
-        if self.is_patient:
-            self._drop("refused")
+    def met(self, error: OSError) -> None:
+        """A datagram to the peer met ``error`` on its way."""
+        if error.errno == errno.ECONNREFUSED:
+            loss = Loss(Reason.REFUSED, "the peer's port is closed")
         else:
-            self._leave(Loss(Reason.REFUSED, "the peer's port is closed"))
+            loss = loss_of(error)
+        if self.is_patient or loss.reason not in _FATAL:
+            self._drop(drop_reason(error))
+        else:
+            self._leave(loss)
 
     def end(self) -> None:
         self._leave(Loss(Reason.FIN))
@@ -148,10 +173,14 @@ class SharedSocket(DatagramReader):
         if self._is_everywhere:
             tell_asked(sock)
         self._emptied = emptied
+        self.drops: dict[str, int] = {}
+        """What came and reached no flow, counted by reason."""
+        self.terms: object = None
+        """What those who listen here have agreed on."""
         self._takers: list[Taker] = []
-        self._flows: dict[Key, PeerFlow] = {}
+        self._flows: dict[Hashable, PeerFlow] = {}
         self._sources: dict[bytes, Ancillary] = {b"": []}
-        self._reading: Key | None = None
+        self._reading: Hashable = None
         super().__init__(reactor, sock)
 
     # -- new peers ------------------------------------------------------------
@@ -166,6 +195,15 @@ class SharedSocket(DatagramReader):
             self._takers.remove(take)
             self._tidy()
 
+    @property
+    def is_offered(self) -> bool:
+        """Whether anybody wants new peers."""
+        return bool(self._takers)
+
+    def drop(self, why: str) -> None:
+        """Account for a datagram that reaches no flow."""
+        self.drops[why] = self.drops.get(why, 0) + 1
+
     def close(self) -> None:
         """End everything."""
         self._dismissed(Loss(Reason.SHUTDOWN))
@@ -178,23 +216,29 @@ class SharedSocket(DatagramReader):
 
     def knows(self, flow: PeerFlow) -> bool:
         """Whether what its peer sends still goes to ``flow``."""
-        return self._flows.get(flow.key) is flow
+        return self._flows.get(flow.ident) is flow
 
     def add(self, flow: PeerFlow) -> None:
         """From now on give ``flow`` what its peer sends."""
-        self._flows[flow.key] = flow
+        self._flows[flow.ident] = flow
 
     def move(self, flow: PeerFlow, key: Key) -> None:
         """``flow`` has another five-tuple now."""
-        del self._flows[flow.key]
+        del self._flows[flow.ident]
         flow.asked_at(key)
+        flow.ident = key
         self.add(flow)
 
     def forget(self, flow: PeerFlow) -> None:
         """Give ``flow`` nothing more; twice is once."""
         if self.knows(flow):
-            del self._flows[flow.key]
+            del self._flows[flow.ident]
             self._tidy()
+
+    def end_all(self, loss: Loss) -> None:
+        """End every flow."""
+        for flow in list(self._flows.values()):
+            flow.abort(loss)
 
     def _tidy(self) -> None:
         if self._is_open and not self._flows and not self._takers:
@@ -203,10 +247,11 @@ class SharedSocket(DatagramReader):
     # -- our addresses ------------------------------------------------------
 
     def source(self, asked: bytes) -> Ancillary:
-        """What makes an answer leave from the address that was asked."""
+        """What makes an answer leave from the address that was asked, unless a group."""
         found = self._sources.get(asked)
         if found is None:
-            found = self._sources[asked] = answer_from(asked)
+            found = [] if is_group(asked) else answer_from(asked)
+            self._sources[asked] = found
         return found
 
     def route_to(self, peer: Sockaddr) -> bytes:
@@ -243,17 +288,23 @@ class SharedSocket(DatagramReader):
     def _newcomer(self, key: Key) -> PeerFlow | None:
         for take in self._takers:
             flow = take(key)
+            if flow is REFUSED:
+                return None  # who refused it has counted it
             if flow is not None:
                 return flow
+        self.drop(STRANGER)
         return None
 
     def _met(self, error: OSError, peer: Sockaddr | None) -> None:
-        """Tell the flows of a peer that is gone; of other errors nothing follows."""
-        if error.errno == errno.ECONNREFUSED and peer is not None:
-            for asked in list(self._sources):
-                flow = self._flows.get((peer, asked))
-                if flow is not None:
-                    flow.refused()
+        """Tell the flows of the peer; an error of nobody means nothing."""
+        if peer is not None:
+            self._met_by(peer, error)
+
+    def _met_by(self, peer: Sockaddr, error: OSError) -> None:
+        for asked in list(self._sources):
+            flow = self._flows.get((peer, asked))
+            if flow is not None:
+                flow.met(error)
 
     def _blamed(self, loss: Loss) -> None:
         flow = self._flows.get(self._reading) if self._reading else None
@@ -263,5 +314,4 @@ class SharedSocket(DatagramReader):
     def _dismissed(self, loss: Loss) -> None:
         self._let_go()
         self._takers.clear()
-        for flow in list(self._flows.values()):
-            flow.abort(loss)
+        self.end_all(loss)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from l7mp.streams.address import Sockaddr
-from l7mp.streams.datagram import Key, PeerFlow, SharedSocket
+from l7mp.streams.datagram import Key, PeerFlow, Refused, SharedSocket
+
+Make = Callable[[SharedSocket, Key, float, bool], PeerFlow]
+"""Makes a flow: its socket and key, its idle time-out, whether it is patient."""
 
 
 class Door:
@@ -23,8 +26,10 @@ class Door:
         admits: Callable[[Sockaddr], bool],
         idle_timeout: float,
         peer: Sockaddr | None = None,
+        make: Make = PeerFlow,
     ) -> None:
         self.peer = peer
+        self._make = make
         self._shared, self._accept, self._admits = shared, accept, admits
         self._idle_timeout = idle_timeout
         self._only: PeerFlow | None = None
@@ -41,7 +46,7 @@ class Door:
         """Let in nobody any more; who is inside stays."""
         self._shared.offer_no_more(self._take)
 
-    def _take(self, key: Key) -> PeerFlow | None:
+    def _take(self, key: Key) -> PeerFlow | Refused | None:
         if not self._admits(key[0]):
             return None
         flow = self._lives()
@@ -55,11 +60,15 @@ class Door:
         flow = self._only
         return flow if flow is not None and self._shared.knows(flow) else None
 
-    def _new(self, key: Key) -> PeerFlow:
+    def _new(self, key: Key) -> PeerFlow | Refused:
         is_singleton = self.peer is not None
-        flow = PeerFlow(self._shared, key, self._idle_timeout, is_singleton)
+        flow = self._make(self._shared, key, self._idle_timeout, is_singleton)
         if is_singleton:
             self._only = flow
         self._shared.add(flow)
+        self._entered(flow)
         self._accept(flow)
         return flow
+
+    def _entered(self, flow: PeerFlow) -> None:
+        """The flow is there; whoever counts them has a say before it is accepted."""

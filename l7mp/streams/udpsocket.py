@@ -35,7 +35,8 @@ _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 _IN_PKTINFO = struct.Struct("@i4s4s")  # interface, our address, address in the header
 _IN6_PKTINFO = struct.Struct("@16si")  # our address, interface
-_EXTENDED_ERR = struct.Struct("@I")  # the first member of struct sock_extended_err
+_EXTENDED_ERR = struct.Struct("@IB")  # how struct sock_extended_err begins
+_OF_OURS = 1  # the origin of errors that the call which met them has told, too
 
 PKTINFO_SPACE = socket.CMSG_SPACE(_IN6_PKTINFO.size)
 """Bytes of ancillary data that tell which address a datagram was sent to."""
@@ -70,13 +71,19 @@ _REASONS = {
 
 
 def open_socket(
-    family: int, local: Sockaddr | None = None, *, buffer: int, reuse: bool = False
+    family: int,
+    local: Sockaddr | None = None,
+    *,
+    buffer: int,
+    reuse: bool = False,
+    prepare: Callable[[socket.socket], None] = lambda _: None,
 ) -> socket.socket:
     """
     A UDP socket, bound to ``local`` if given; raises ``OSError``.
 
     ``buffer`` is how many bytes the kernel should keep in each direction, as far as
-    the system's limits allow.  A socket of IPv6 serves IPv4, too.
+    the system's limits allow.  A socket of IPv6 serves IPv4, too.  What else is asked
+    of it ``prepare`` asks, before it is bound; what that raises is raised.
     """
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
@@ -91,6 +98,7 @@ def open_socket(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         if reuse:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        prepare(sock)
         if local is not None:
             sock.bind(local)
     except BaseException:
@@ -173,7 +181,9 @@ def queued_errors(sock: socket.socket) -> Iterator[tuple[OSError, Sockaddr | Non
             break
         for level, kind, data in found:
             if (level, kind) in _ERRORS:
-                yield _error(_EXTENDED_ERR.unpack_from(data)[0]), peer
+                number, origin = _EXTENDED_ERR.unpack_from(data)
+                if origin != _OF_OURS:
+                    yield _error(number), peer
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         yield _error(code), None

@@ -11,7 +11,8 @@ from l7mp.core.registry import Context, Registry
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IListening, IStream, Metadata
 from l7mp.model.config import EndPoint
-from l7mp.protocols.udp import UDPClusterSpec, UDPListenerSpec, protocol
+from l7mp.model.udp import UDPClusterSpec, UDPListenerSpec
+from l7mp.protocols.udp import protocol
 from l7mp.streams.connected import ConnectedFlow
 from l7mp.streams.datagram import PeerFlow
 from tests.streams.loopback import echo

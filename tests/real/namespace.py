@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +28,16 @@ def until(check: Callable[[], Any], what: str) -> Any:
         if time.monotonic() > end:
             raise AssertionError(f"waited in vain for {what}")
         time.sleep(0.02)
+
+
+CLONE_NEWNET = 0x40000000
+
+
+def _enter(namespace: IO[str]) -> None:
+    """Python knows setns(2) since 3.12 only."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace.fileno(), CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "cannot enter a network namespace")
 
 
 class Network:
@@ -64,6 +76,30 @@ class Network:
         )
         assert done.returncode == 0, (script, done)
         return done.stdout.decode()
+
+    @property
+    def process_id(self) -> int:
+        """A process that is in it."""
+        return self._keeper.pid
+
+    def link(self, name: str, other: Network, other_name: str) -> None:
+        """A cable to another network, with an interface at either end."""
+        there = f"peer name {other_name} netns {other.process_id}"
+        self.run(f"ip link add {name} type veth {there} && ip link set {name} up")
+        other.run(f"ip link set {other_name} up")
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Sockets that this thread makes meanwhile are in this network."""
+        with (
+            Path("/proc/thread-self/ns/net").open() as home,
+            Path(f"/proc/{self.process_id}/ns/net").open() as here,
+        ):
+            _enter(here)
+            try:
+                yield
+            finally:
+                _enter(home)
 
     def start(self, command: Sequence[str], **options: Any) -> Running:
         """A process, ended with the network."""

@@ -74,6 +74,12 @@ class Peer:
     def close(self) -> None:
         self.sock.close()
 
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
 
 @contextmanager
 def peers(number: int = 1, host: str = "127.0.0.1") -> Iterator[list[Peer]]:

@@ -1,0 +1,122 @@
+"""Flows that answer little until they know whom, against real peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import pytest_twisted
+
+from l7mp.streams.datagram import PeerFlow
+from l7mp.streams.door import Door
+from l7mp.streams.guarded import GuardedFlow
+from tests.streams.house import Build, House, houses
+from tests.streams.loopback import Collector, Peer, peers, until
+
+
+@pytest.fixture
+def house() -> Iterator[Build]:
+    with houses() as build:
+        yield build
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    with peers() as (peer,):
+        yield peer
+
+
+async def guarded(
+    here: House, peer: Peer, said: bytes, never: bool = False, factor: float = 3.0
+) -> PeerFlow:
+    """The flow of ``peer``, which has ``said`` one thing."""
+    make = partial(GuardedFlow, factor=factor, never=never)
+    Door(here.shared, here.flows.append, lambda _: True, 60.0, make=make)
+    peer.send(said, here.at)
+    await until(lambda: here.flows)
+    return here.flows[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_little_is_sent_to_a_stranger(house: Build, peer: Peer) -> None:
+    """Not a byte more is sent than the factor allows; the rest is counted."""
+    flow = await guarded(house(), peer, b"12345")
+    for size in (10, 6, 5, 1):
+        flow.write(b"x" * size)
+    assert [len((await peer.receive())[0]) for _ in range(2)] == [10, 5]
+    assert await peer.hears_nothing()
+    assert flow.drops == {"amplification": 2}
+    assert flow.bytes_out == 15
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_asked_more_is_answered_more(house: Build, peer: Peer) -> None:
+    """Everything that a stranger sends counts, also before it is answered."""
+    here = house()
+    flow = await guarded(here, peer, b"12345", factor=1.5)
+    peer.send(b"12345", here.at)
+    await until(lambda: flow.queued == 2)
+    flow.write(b"x" * 15)
+    flow.write(b"x")
+    assert (await peer.receive())[0] == b"x" * 15
+    assert flow.drops == {"amplification": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_speaks_again_is_believed(house: Build, peer: Peer) -> None:
+    """A second datagram after something was sent lifts the limit."""
+    here = house()
+    flow = await guarded(here, peer, b"hello")
+    got = Collector(flow).got
+    flow.write(b"who are you?")
+    peer.send(b"me", here.at)
+    await until(lambda: len(got) == 2)
+    flow.write(b"x" * 10_000)
+    assert [len((await peer.receive())[0]) for _ in range(2)] == [12, 10_000]
+    assert flow.drops == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_believed_without_an_answer(house: Build, peer: Peer) -> None:
+    """Who speaks twice before anything was sent to it has proved nothing."""
+    here = house()
+    flow = await guarded(here, peer, b"1")
+    got = Collector(flow).got
+    peer.send(b"2", here.at)
+    await until(lambda: len(got) == 2)
+    flow.write(b"x" * 7)
+    assert flow.drops == {"amplification": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_some_are_never_believed(house: Build, peer: Peer) -> None:
+    """Where nobody is ever believed, every answer has its limit."""
+    here = house()
+    flow = await guarded(here, peer, b"1", never=True)
+    got = Collector(flow).got
+    for n in range(2, 5):
+        flow.write(b"xxx")
+        flow.write(b"x")
+        peer.send(b"1", here.at)
+        await until(lambda n=n: len(got) == n)  # type: ignore[misc]
+    assert flow.drops == {"amplification": 3}
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_address_is_a_stranger(house: Build, peer: Peer) -> None:
+    """A flow whose peer has moved believes nobody until the new address answers."""
+    here = house()
+    flow = await guarded(here, peer, b"hello")
+    got = Collector(flow).got
+    flow.write(b"hello")
+    peer.send(b"again", here.at)
+    await until(lambda: len(got) == 2)
+    flow.asked_at((flow.key[0], b""))
+    flow.write(b"x" * 1000)
+    assert flow.drops == {}
+    with peers() as (victim,):
+        flow.asked_at((victim.address, b""))
+        flow.write(b"flood")
+        assert await victim.hears_nothing()
+    assert flow.drops == {"amplification": 1}
