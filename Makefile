@@ -17,21 +17,21 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the proxy in the foreground on $(CONFIG); stop it with Ctrl-C
-	@scripts/venv http2
+	@scripts/venv http2 tls
 	@exec $(BIN)/l7mp -c $(CONFIG)
 
 test: ## all tests, with the coverage gates; or some, with TESTS= and ARGS=
 	@scripts/system-packages
 	@scripts/node-packages
-	@scripts/venv http2 test
+	@scripts/venv http2 tls test
 	@scripts/test $(TESTS) $(ARGS)
 
 lint: ## ruff, mypy and import-linter; changes nothing
-	@scripts/venv http2 test lint
+	@scripts/venv http2 tls test lint
 	@scripts/lint
 
 format: ## let ruff mend what it can
-	@scripts/venv http2 test lint
+	@scripts/venv http2 tls test lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -49,7 +49,7 @@ reference: ## write docs/configuration.rst anew from the models
 	@$(BIN)/python scripts/make_reference.py
 
 wheel: ## build a wheel into dist/
-	@scripts/venv http2 test
+	@scripts/venv http2 tls test
 	@scripts/wheel dist
 
 dev: ## everything a developer wants in .venv

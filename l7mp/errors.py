@@ -27,6 +27,8 @@ class Reason(StrEnum):
     """Nothing was heard in either direction for the idle time-out."""
     PROTOCOL = "protocol-error"
     """The peer violated the protocol."""
+    TLS = "tls"
+    """The TLS handshake failed, or the peer broke its rules; see the detail."""
     NO_ROUTE = "no-route"
     """No rule matched, or what it names is missing."""
     NO_CLUSTER = "no-cluster"

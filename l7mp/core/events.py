@@ -133,6 +133,15 @@ class Warned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HandshakeFailed(Event):
+    """Somebody came to a listener and could not shake hands; there is no session."""
+
+    listener: str
+    peer: str
+    loss: Loss
+
+
+@dataclass(frozen=True, slots=True)
 class Configured(Event):
     """A new configuration is in effect."""
 

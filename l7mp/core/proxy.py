@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.application.service import Service
@@ -52,7 +52,7 @@ class Proxy(Service):
     name = "l7mp"
 
     def __init__(self, context: Context, observers: Sequence[Observer] = ()) -> None:
-        self.context = context
+        self.context = replace(context, observe=self.observe)
         self.vocabulary = context.registry.vocabulary()
         self.config = Config()
         self.sessions: dict[str, Session] = {}
@@ -121,7 +121,9 @@ class Proxy(Service):
         what = step.what
         if not isinstance(what, Listener):
             if step.verb is Verb.STOP:
-                self.context.resources.forget(("cluster", what.name))
+                self.context.resources.forget_all(("cluster", what.name))
+            else:
+                self.context.on_behalf_of("cluster", what.name).prepare(what.spec)
         elif step.verb is Verb.START:
             await self._start(what)
         elif step.verb is Verb.STOP:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
+from l7mp.core.events import Event, Observer, Warned
 from l7mp.interfaces import ICloseable, IListening, IStream, Kind, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import Spec, Vocabulary
@@ -22,6 +23,11 @@ Accept = Callable[[IStream, Metadata, str], None]
 Called by a listener with a newborn stream, what is known of it, and the words that
 tell it apart (``"192.0.2.1:5000-198.51.100.1:80"``; empty: the listener's name).
 """
+
+
+def _unheard(event: Event) -> None:
+    """Nobody observes."""
+
 
 VIRTUAL = "<VIRTUAL>"
 """The address of the one endpoint of a cluster that reaches nothing remote."""
@@ -50,6 +56,11 @@ class Resources:
         if resource is not None:
             resource.close()
 
+    def forget_all(self, owner: tuple[object, ...]) -> None:
+        """The same for everybody whose name begins with the owner's."""
+        for one in [one for one in self._held if one[: len(owner)] == owner]:
+            self.forget(one)
+
     def close(self) -> None:
         """Drop everything."""
         for owner in list(self._held):
@@ -67,6 +78,13 @@ class Context:
     """What the composition root lends: ``controller`` (an ``IResource``), …"""
     owner: tuple[str, str] = ("", "")
     """Who asks: ``("listener", name)`` or ``("cluster", name)``."""
+
+    observe: Observer = _unheard
+    """Tells the observers of the proxy what happened."""
+
+    def warn(self, message: str) -> None:
+        """Tell the operator something about who asks."""
+        self.observe(Warned(" ".join(self.owner), message))
 
     def on_behalf_of(self, kind: str, name: str) -> Context:
         """The same world, seen by one listener or cluster."""
@@ -86,12 +104,22 @@ class Context:
         assert connect is not None, f"{spec.protocol} cannot connect"
         return connect(self, spec, endpoint, metadata)
 
+    def prepare(self, spec: Spec) -> None:
+        """Check what a cluster says against this machine; raises ``LocalError``."""
+        prepare = self.registry.protocols[spec.protocol].prepare
+        if prepare is not None:
+            prepare(self, spec)
+
 
 Listen = Callable[[Context, Any, Accept], Deferred[IListening]]
 """Begins to listen; fails with ``LocalError`` (a port in use) saying what and why."""
 
 Connect = Callable[[Context, Any, EndPoint, Metadata], Deferred[IStream]]
 """Makes a held stream; fails with ``RemoteError``; can be cancelled at any time."""
+
+
+Prepare = Callable[[Context, Any], None]
+"""Checks a cluster's spec before it is in effect; raises ``LocalError`` (no such file)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +136,7 @@ class Protocol:
     listen: Listen | None = None
     cluster: type[Spec] | None = None
     connect: Connect | None = None
+    prepare: Prepare | None = None
     virtual: bool = False
     """Whether clusters of it reach nothing remote and so have no endpoints."""
     balanced: bool = True

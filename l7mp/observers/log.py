@@ -50,6 +50,11 @@ def _(event: events.StoppedListening) -> Line:
 
 
 @line.register
+def _(event: events.HandshakeFailed) -> Line:
+    return "info", "listener", f"{event.listener}: {event.peer}: {event.loss}"
+
+
+@line.register
 def _(event: events.Warned) -> Line:
     return "warn", "config", f"{event.subject}: {event.message}"
 

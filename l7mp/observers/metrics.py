@@ -26,6 +26,7 @@ class Metrics:
         self._listeners: Counter[Labels] = Counter()
         self._clusters: Counter[Labels] = Counter()
         self._ended: Counter[Labels] = Counter()
+        self._unshaken: Counter[Labels] = Counter()
         self._meters: dict[tuple[str, str, str], Meter] = {}
         self._drops: dict[str, Counter[str]] = {}
 
@@ -38,6 +39,9 @@ class Metrics:
             self._clusters[labels] += 1
         elif isinstance(event, events.Ended):
             self._ended[(("reason", event.loss.reason.value),)] += 1
+
+        elif isinstance(event, events.HandshakeFailed):
+            self._unshaken[(("listenerName", event.listener),)] += 1
 
     def meter(self, cluster: str, bytes_name: str, messages_name: str) -> Meter:
         """The meter of a Metric cluster, and the names under which it is shown."""
@@ -83,6 +87,7 @@ class Metrics:
                 "Messages that reached no session, by reason.",
                 self._dropped(),
             ),
+            ("handshakes_failed_total", "TLS clients turned away.", self._unshaken),
             *metered,
         )
         return "".join(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.protocol import Factory
 
 from l7mp.core.registry import Accept, Context, Protocol
+from l7mp.core.tls import serve_tls
 from l7mp.interfaces import IListening, Kind
 from l7mp.model.spec import Spec
+from l7mp.model.tls import TLSServer
 from l7mp.model.types import Address, Port
 from l7mp.streams.endpoint import tcp_metadata
 from l7mp.streams.http import Exchange
-from l7mp.streams.httpserver import listen_http
+from l7mp.streams.httpserver import ALPN, listen_http
 
 
 class HTTPListenerSpec(Spec):
@@ -27,6 +30,8 @@ class HTTPListenerSpec(Spec):
     """The port to listen on."""
     address: Address | None = None
     """The local address to listen on; all, of IPv4 and IPv6, if missing."""
+    tls: TLSServer | None = None
+    """Speak TLS with the clients, and HTTP/2 or HTTP/1.1 as they agree (ALPN)."""
     path: str | None = None
     """The only path to serve, whatever the query; all if missing."""
 
@@ -44,7 +49,10 @@ def listen(
         metadata, words = tcp_metadata(transport)
         accept(exchange, {**metadata, "HTTP": exchange.request}, words)
 
-    return execute(listen_http, context.reactor, spec.port, spec.address, ready)
+    def secure(factory: Factory) -> Any:
+        return serve_tls(context, spec.tls, factory, ALPN)
+
+    return execute(listen_http, context.reactor, spec.port, spec.address, ready, secure)
 
 
 protocol = Protocol(

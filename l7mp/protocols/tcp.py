@@ -5,9 +5,11 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, execute
 
 from l7mp.core.registry import Accept, Context, Protocol
+from l7mp.core.tls import connect_tls, prepare_tls, serve_tls
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import Spec
+from l7mp.model.tls import TLSClient, TLSServer
 from l7mp.model.types import Address, AddressPort, Port
 from l7mp.streams.endpoint import (
     connect_stream,
@@ -27,6 +29,8 @@ class TCPListenerSpec(Spec):
     """The port to listen on."""
     address: Address | None = None
     """The local address to listen on; all, of IPv4 and IPv6, if missing."""
+    tls: TLSServer | None = None
+    """Speak TLS with the clients."""
 
 
 class TCPClusterSpec(Spec):
@@ -36,6 +40,8 @@ class TCPClusterSpec(Spec):
     """The port to connect to, for endpoints that name none of their own."""
     bind: AddressPort | None = None
     """The local address and port to connect from."""
+    tls: TLSClient | None = None
+    """Speak TLS with the endpoint."""
 
 
 def listen(
@@ -48,7 +54,12 @@ def listen(
         accept(stream, *tcp_metadata(stream.transport))
 
     factory = factory_of(lambda: Plumbing(context.reactor, ready))
-    return execute(listen_tcp, context.reactor, spec.port, spec.address, factory)
+
+    def bind() -> IListening:
+        served = serve_tls(context, spec.tls, factory)
+        return listen_tcp(context.reactor, spec.port, spec.address, served)
+
+    return execute(bind)
 
 
 def connect(
@@ -57,6 +68,7 @@ def connect(
     """Connect to the endpoint."""
     port = endpoint.port or spec.port
     to = tcp_endpoint(context.reactor, endpoint.address, port, spec.bind)
+    to = connect_tls(context, spec.tls, to, endpoint.address)
     return connect_stream(context.reactor, to, tune)
 
 
@@ -68,4 +80,5 @@ protocol = Protocol(
     listen=listen,
     cluster=TCPClusterSpec,
     connect=connect,
+    prepare=prepare_tls,
 )

@@ -13,15 +13,18 @@ from twisted.internet.error import CannotListenError
 from zope.interface import implementer
 
 from l7mp.core.registry import Accept, Context, Protocol
+from l7mp.core.tls import connect_tls, prepare_tls, serve_tls
 from l7mp.errors import LocalError
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import Spec
+from l7mp.model.tls import TLSClient, TLSServer
 from l7mp.model.types import Address
 from l7mp.streams.endpoint import (
     BACKLOG,
     connect_stream,
     factory_of,
+    tls_metadata,
     unix_socket_in_use,
 )
 from l7mp.streams.transport import Plumbing, TransportStream
@@ -32,10 +35,15 @@ class UnixDomainSocketListenerSpec(Spec):
 
     filename: Address
     """The path of the socket file; a stale one is replaced, one in use is not."""
+    tls: TLSServer | None = None
+    """Speak TLS with the clients."""
 
 
 class UnixDomainSocketClusterSpec(Spec):
     """Connect to the socket file that is the endpoint's address."""
+
+    tls: TLSClient | None = None
+    """Speak TLS with the endpoint; it needs a ``server_name``, or no ``verify``."""
 
 
 @implementer(IListening)
@@ -60,13 +68,17 @@ class _Listening:
             return False
 
 
-def _bind(context: Context, path: str, accept: Accept) -> IListening:
+def _bind(
+    context: Context, path: str, tls: TLSServer | None, accept: Accept
+) -> IListening:
     _clear(path)
 
     def ready(stream: TransportStream) -> None:
-        accept(stream, {"UNIX": {"filename": path}}, "")
+        facts = tls_metadata(stream.transport)
+        accept(stream, {"UNIX": {"filename": path}, **facts}, "")
 
-    factory = factory_of(lambda: Plumbing(context.reactor, ready))
+    plain = factory_of(lambda: Plumbing(context.reactor, ready))
+    factory = serve_tls(context, tls, plain)
     try:
         port = context.reactor.listenUNIX(path, factory, BACKLOG)
     except (CannotListenError, OSError) as error:
@@ -94,7 +106,7 @@ def listen(
     context: Context, spec: UnixDomainSocketListenerSpec, accept: Accept
 ) -> Deferred[IListening]:
     """Bind the socket file."""
-    return execute(_bind, context, spec.filename, accept)
+    return execute(_bind, context, spec.filename, spec.tls, accept)
 
 
 def connect(
@@ -105,7 +117,18 @@ def connect(
 ) -> Deferred[IStream]:
     """Connect to the socket file."""
     to = UNIXClientEndpoint(context.reactor, endpoint.address)
-    return connect_stream(context.reactor, to)
+    secure = connect_tls(context, spec.tls, to, "a Unix domain socket")
+    return connect_stream(context.reactor, secure)
+
+
+def prepare(context: Context, spec: UnixDomainSocketClusterSpec) -> None:
+    """A path is no name that a certificate could be made out to."""
+    if spec.tls is not None and spec.tls.verify and spec.tls.server_name is None:
+        raise LocalError(
+            "tls over a Unix domain socket cannot tell whom to expect:"
+            " say server_name (or verify: false)"
+        )
+    prepare_tls(context, spec)
 
 
 protocol = Protocol(
@@ -116,6 +139,7 @@ protocol = Protocol(
     listen=listen,
     cluster=UnixDomainSocketClusterSpec,
     connect=connect,
+    prepare=prepare,
     tag="UNIX",
     aliases=("UDS", "Unix"),
 )

@@ -18,12 +18,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from l7mp.core.registry import Accept, Context, Protocol
+from l7mp.core.tls import connect_tls, prepare_tls, serve_tls
 from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.base import Items
 from l7mp.model.config import EndPoint
 from l7mp.model.explain import Says
 from l7mp.model.spec import Spec
+from l7mp.model.tls import TLSClient, TLSServer
 from l7mp.model.types import Address, Port, Seconds
 from l7mp.streams.endpoint import TCPListening, listen_tcp, tcp_endpoint, tcp_metadata
 from l7mp.streams.websocket import (
@@ -96,6 +98,8 @@ class WebSocketListenerSpec(_Connection):
     """The port to listen on."""
     address: Address | None = None
     """The local address to listen on; all, of IPv4 and IPv6, if missing."""
+    tls: TLSServer | None = None
+    """Speak TLS with the clients (``wss``)."""
     path: str | None = None
     """The only path to serve, others get a 404; all if missing."""
     subprotocols: Items[str] | None = None
@@ -120,6 +124,8 @@ class WebSocketClusterSpec(_Connection):
     """Subprotocols to offer; if missing, those that the session's client offered."""
     headers: Headers | None = None
     """Headers to send, in place of the client's of the same name."""
+    tls: TLSClient | None = None
+    """Speak TLS with the endpoint (``wss``)."""
 
 
 # -- listening ------------------------------------------------------------------
@@ -160,7 +166,8 @@ def listen(
             spec.subprotocols,
             handshake_headers(spec.headers or {}),
         )
-        port = listen_tcp(context.reactor, spec.port, spec.address, factory)
+        served = serve_tls(context, spec.tls, factory)
+        port = listen_tcp(context.reactor, spec.port, spec.address, served)
         return _Listening(port, factory)
 
     return execute(bind)
@@ -174,13 +181,15 @@ def connect(
 ) -> Deferred[IStream]:
     """Connect to the endpoint, or to where metadata says, and shake hands."""
     path = request_path(spec.path or "/")
-    usual = Target(endpoint.address, endpoint.port or spec.port, path)
+    schemes = ("ws", "http") if spec.tls is None else ("wss", "https")
+    usual = Target(endpoint.address, endpoint.port or spec.port, path, schemes[0])
     try:
         target = upstream_target(metadata, usual)
     except ValueError as error:
         return _refuse(f"in /HTTP/url, {error}")
-    if target.scheme not in {"ws", "http"}:
-        return _refuse(f"/HTTP/url/protocol is {target.scheme!r}, only ws is known")
+    if target.scheme not in schemes:
+        what = f"/HTTP/url/protocol is {target.scheme!r}, this cluster knows"
+        return _refuse(f"{what} {schemes[0]} only (tls or not is for its spec to say)")
     offered = spec.subprotocols
     if offered is None:
         offered = tuple(offered_subprotocols(metadata))
@@ -195,6 +204,7 @@ def connect(
         spec.settings(),
     )
     to = tcp_endpoint(context.reactor, target.host, target.port)
+    to = connect_tls(context, spec.tls, to, target.host)
     return attempt.begin(to, factory)
 
 
@@ -238,6 +248,9 @@ class _Attempt:
             self._made.errback(RemoteError(loss))
 
     def _failed(self, failure: Failure) -> None:
+        if isinstance(failure.value, RemoteError):
+            self.refused(failure.value.loss)
+            return
         kind = failure.check(*_REASONS)
         reason = _REASONS[kind] if kind else Reason.LOCAL
         self.refused(Loss(reason, failure.getErrorMessage()))
@@ -256,6 +269,7 @@ protocol = Protocol(
     listen=listen,
     cluster=WebSocketClusterSpec,
     connect=connect,
+    prepare=prepare_tls,
     tag="WS",
     aliases=("WS",),
 )

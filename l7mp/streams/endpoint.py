@@ -135,10 +135,17 @@ def tcp_metadata(transport: Any) -> tuple[Metadata, str]:
         "IP": {"src_addr": source, "dst_addr": destination},
         "TCP": {"src_port": peer.port, "dst_port": own.port},
     }
+    metadata |= tls_metadata(transport)
     return (
         metadata,
         f"{host_port(source, peer.port)}-{host_port(destination, own.port)}",
     )
+
+
+def tls_metadata(transport: Any) -> Metadata:
+    """What is known of TLS on a connection; nothing without it."""
+    facts = getattr(transport, "tls_facts", None)
+    return {"TLS": facts} if facts else {}
 
 
 def unix_socket_in_use(path: str) -> bool:

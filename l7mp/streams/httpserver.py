@@ -19,6 +19,9 @@ from l7mp.streams.http2 import HTTP2, IS_AVAILABLE, PREFACE
 from l7mp.streams.httpengine import Engine
 from l7mp.streams.transport import loss_of
 
+ALPN = ("h2", "http/1.1") if IS_AVAILABLE else ("http/1.1",)
+"""What can be spoken where client and server agree beforehand (RFC 7301)."""
+
 Ready = Callable[[Exchange, Any], None]
 """Hears of each request: the newborn stream, and the transport of its connection."""
 
@@ -37,7 +40,17 @@ class HTTPConnection(Protocol):
         self.engine: Engine = HTTP1(transport, self._server.clock, self._serve)
         self._first: bytes | None = b"" if IS_AVAILABLE else None
         """What came as long as it may be the preface of HTTP/2."""
+        agreed = getattr(transport, "negotiatedProtocol", None)
+        if agreed == b"h2":
+            self._speak_http2()
+        elif agreed is not None:
+            self._first = None
         self._server.connections.add(self)
+
+    def _speak_http2(self) -> None:
+        self._first = None
+        self.engine.forget()
+        self.engine = HTTP2(self.transport, self._server.clock, self._serve)
 
     def _serve(self, exchange: Exchange) -> None:
         self._server.ready(exchange, self.transport)
@@ -49,8 +62,7 @@ class HTTPConnection(Protocol):
                 return
             self._first = None
             if data.startswith(PREFACE):
-                self.engine.forget()
-                self.engine = HTTP2(self.transport, self._server.clock, self._serve)
+                self._speak_http2()
         self.engine.received(data)
 
     def readConnectionLost(self) -> None:
@@ -96,8 +108,17 @@ class HTTPListening:
 
 
 def listen_http(
-    reactor: Any, port: int, address: str | None, ready: Ready
+    reactor: Any,
+    port: int,
+    address: str | None,
+    ready: Ready,
+    secure: Callable[[Factory], Any] = lambda factory: factory,
 ) -> HTTPListening:
-    """Bind a port and let ``ready`` hear of requests; raises ``LocalError``."""
+    """
+    Bind a port and let ``ready`` hear of requests; raises ``LocalError``.
+
+    ``secure`` may put something between the port and HTTP, such as TLS.
+    """
     server = HTTPServer(reactor, ready)
-    return HTTPListening(listen_tcp(reactor, port, address, server.factory()), server)
+    factory = secure(server.factory())
+    return HTTPListening(listen_tcp(reactor, port, address, factory), server)

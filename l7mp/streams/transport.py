@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from twisted.internet.error import ConnectionDone, TimeoutError
 from twisted.internet.interfaces import (
@@ -16,8 +16,9 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from l7mp.errors import Loss, Reason
+from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import IFlowTransport, Kind
+from l7mp.streams.backlog import unsent
 from l7mp.streams.stream import Stream
 
 FLUSH = 30.0
@@ -38,6 +39,8 @@ def loss_of(failure: Failure) -> Loss:
         return Loss(Reason.FIN)
     if failure.check(TimeoutError):
         return Loss(Reason.TIMEOUT, failure.getErrorMessage())
+    if isinstance(failure.value, RemoteError):
+        return failure.value.loss
     return Loss(Reason.RESET, failure.getErrorMessage())
 
 
@@ -129,11 +132,7 @@ class TransportStream(Stream):
             self.transport.abortConnection()
 
     def unsent(self) -> list[bytes]:
-        # Twisted has no public word for what a lost connection did not send.
-        transport = cast(Any, self.transport)
-        left = bytes(transport.dataBuffer[transport.offset :])
-        pieces = (left, *transport._tempDataBuffer)  # noqa: SLF001
-        return [piece for piece in pieces if piece]
+        return unsent(self.transport)
 
     # -- the end --------------------------------------------------------------
 

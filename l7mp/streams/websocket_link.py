@@ -16,6 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from l7mp.errors import Loss, Reason
+from l7mp.streams.backlog import backlog
 from l7mp.streams.heartbeat import Heartbeat
 from l7mp.streams.transport import FLUSH, loss_of
 from l7mp.streams.websocket import Settings, WebSocketStream
@@ -110,8 +111,7 @@ class ConnectionLink:
 
     def backlog(self) -> int:
         """Octets that the transport holds because the peer is slow."""
-        transport = self.transport  # which has no public word for it
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # type: ignore[no-any-return]  # noqa: SLF001
+        return backlog(self.transport)
 
     # -- coming up ------------------------------------------------------------
 
