@@ -16,6 +16,7 @@ from typing import Any
 from l7mp.errors import Reason
 from l7mp.interfaces import Kind
 from tests.conformance.ends import Back, End, Front, Inner, Traits, heard
+from tests.conformance.framed import FRAMING, FramedEnd
 from tests.conformance.pair import WORDS, Pair, pair
 from tests.streams.loopback import turn, until
 
@@ -110,6 +111,28 @@ async def large_messages_pass(front: Front, back: Back) -> None:
         await it.hears(client, message)
         if front.traits.kind is back.traits.kind is Kind.DATAGRAMS:
             assert client.chunks == server.chunks == [message]
+
+
+async def framing_keeps_boundaries(front: Front, back: Back) -> None:
+    """With a framing in its route, messages stay messages over a stream of bytes."""
+    size = largest(front.traits, back.traits)
+    words = [*MESSAGES, b"", os.urandom(size)]
+    async with pair(front, back, framing=FRAMING) as it:
+        client = _framed(it.dial(), front.traits)
+        for word in words:
+            client.say(word)
+        server = _framed(await it.accept(), back.traits)
+        await it.until(lambda: heard(server) and len(server.chunks) == len(words))
+        for word in words:
+            server.say(word)
+        await it.until(lambda: heard(client) and len(client.chunks) == len(words))
+        assert client.chunks == server.chunks == words
+        (session,) = it.proxy.sessions.values()
+        assert session.warnings == []
+
+
+def _framed(end: End, traits: Traits) -> End:
+    return FramedEnd(end) if traits.kind is Kind.BYTES else end
 
 
 async def half_close_travels(front: Front, back: Back) -> None:
