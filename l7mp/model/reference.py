@@ -52,6 +52,10 @@ with its line, column and path. Wherever an object can be named it can also be d
 on the spot; it then gets a generated name unless it has one.
 """
 
+PAGE_HEAD = """\
+.. Made by ``make reference`` from the models and ``parts/``; do not edit.
+"""
+
 _WORDS: Mapping[Any, str] = {
     str: "text",
     int: "a whole number",
@@ -73,6 +77,20 @@ def reference(words: Vocabulary) -> str:
     parts.append(_title("Other parts", "="))
     parts += [_object(model) for model in _parts(known) if not issubclass(model, Spec)]
     return "\n".join(parts)
+
+
+def page(words: Vocabulary, name: str, summary: str, told: str) -> str:
+    """
+    The page of one protocol: its summary, ``told`` by hand, and what it can be told.
+    """
+    models = [side[name] for side in (words.listeners, words.clusters) if name in side]
+    described = [*models, *SECTIONS]
+    parts = [PAGE_HEAD, _title(name, "="), f"{summary}\n", _about(name, words)]
+    parts += [told, *_sides(name, words)]
+    parts += [
+        _object(model) for model in _parts(described) if not issubclass(model, Spec)
+    ]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
 def _parts(known: list[type[BaseModel]]) -> Iterator[type[BaseModel]]:
@@ -110,16 +128,23 @@ def _object(model: type[BaseModel]) -> str:
 
 
 def _protocol(name: str, words: Vocabulary) -> str:
+    sides = "".join(f"\n{side}" for side in _sides(name, words))
+    return f"{_title(name, '=')}\n{_about(name, words)}{sides}"
+
+
+def _about(name: str, words: Vocabulary) -> str:
     kind = words.kinds.get(name) or "keeps the kind of what it is fed"
     aliases = sorted(alias for alias, of in words.aliases.items() if of == name)
-    text = f"{_title(name, '=')}\nKind: {kind}."
+    text = f"Kind: {kind}."
     if aliases:
         text += f" Also spelled (in any case): {', '.join(aliases)}."
-    text += "\n"
+    return f"{text}\n"
+
+
+def _sides(name: str, words: Vocabulary) -> Iterator[str]:
     for side, of in (("listener", words.listeners), ("cluster", words.clusters)):
         if name in of:
-            text += f"\n{_title(f'{name} {side} spec', '-')}\n{_body(of[name])}"
-    return text
+            yield f"{_title(f'{name} {side} spec', '-')}\n{_body(of[name])}"
 
 
 def _body(model: type[BaseModel]) -> str:

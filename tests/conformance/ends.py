@@ -20,10 +20,14 @@ class End(Protocol):
 
     chunks: list[bytes]
     """What was heard: messages, or pieces of a stream."""
-    ended: bool
-    """Heard that nothing more will come, in good order."""
-    broken: bool
-    """Heard that the conversation broke off."""
+
+    @property
+    def ended(self) -> bool:
+        """Heard that nothing more will come, in good order."""
+
+    @property
+    def broken(self) -> bool:
+        """Heard that the conversation broke off."""
 
     def poll(self) -> None:
         """Take what has come."""

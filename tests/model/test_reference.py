@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 import l7mp.protocols
 from l7mp.core.registry import Registry
-from l7mp.model.reference import reference
+from l7mp.model.reference import page, reference
 
 REGISTRY = Registry.discover(l7mp.protocols)
 WORDS = REGISTRY.vocabulary()
-FILE = Path(__file__).parent.parent.parent / "docs" / "configuration.rst"
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 def test_committed_reference_is_current() -> None:
     """docs/configuration.rst is what ``make reference`` writes."""
-    assert FILE.read_text() == reference(WORDS), "run make reference"
+    assert (DOCS / "configuration.rst").read_text() == reference(WORDS), (
+        "run make reference"
+    )
+
+
+@pytest.mark.parametrize("name", REGISTRY.protocols)
+def test_every_protocol_has_its_page(name: str) -> None:
+    """docs/protocols has, of each, what is told by hand and what it can be told."""
+    file = f"{name.lower()}.rst"
+    told = (DOCS / "protocols" / "parts" / file).read_text()
+    made = page(WORDS, name, REGISTRY.protocols[name].summary, told)
+    assert (DOCS / "protocols" / file).read_text() == made, "run make reference"
+    for link in re.findall(r"`(\w+)`_", made):
+        assert f".. _{link}:" in made, f"{name}: {link}"
 
 
 @pytest.mark.parametrize("name", REGISTRY.protocols)
