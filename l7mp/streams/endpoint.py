@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -146,16 +145,3 @@ def tls_metadata(transport: Any) -> Metadata:
     """What is known of TLS on a connection; nothing without it."""
     facts = getattr(transport, "tls_facts", None)
     return {"TLS": facts} if facts else {}
-
-
-def unix_socket_in_use(path: str) -> bool:
-    """Whether somebody may still listen at a socket file, of whatever type."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:  # its queue is full, it is no stream, it is not for us
-            return True
-    return True
