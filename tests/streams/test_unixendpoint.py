@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError
 from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.streams.endpoint import connect_stream
 from l7mp.streams.unixendpoint import UnixEndpoint
+from tests.protocols.real import Conn
 from tests.streams.loopback import turn, until
 
 
@@ -28,7 +29,7 @@ async def test_a_connection_is_taken_over(tmp_path: Path) -> None:
         stream = await connect_stream(reactor, UnixEndpoint(reactor, path))
         with server.accept()[0] as peer:
             stream.write(b"hello")
-            assert peer.recv(9) == b"hello"
+            assert await Conn(peer).reads(5) == b"hello"
             stream.abort(Loss(Reason.DELETED))
             await until(lambda: stream.loss)
         assert len(os.listdir("/proc/self/fd")) == before
