@@ -1,0 +1,329 @@
+"""SCTP as listener and cluster, in user space over UDP on the loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_twisted
+from pydantic import ValidationError
+from twisted.internet import reactor
+
+from l7mp.core.registry import Context, Registry
+from l7mp.errors import LocalError, Loss, Reason, RemoteError
+from l7mp.interfaces import IListening, Metadata, Note
+from l7mp.model.config import EndPoint
+from l7mp.protocols import sctp
+from l7mp.streams.association_stream import AssociationStream
+from l7mp.testing import Memory
+from tests.streams.loopback import Collector, until
+from tests.streams.userland import started
+
+REGISTRY = Registry.of([sctp.protocol])
+WORDS = REGISTRY.vocabulary()
+HOST = "127.0.0.1"
+
+
+class World:
+    """A listener, what came to it, and a context that is closed in the end."""
+
+    def __init__(self) -> None:
+        started()
+        self.context = Context(reactor=reactor, registry=REGISTRY)
+        self.came: list[tuple[AssociationStream, Metadata, str]] = []
+        self.places: list[IListening] = []
+
+    async def listen(self, **said: Any) -> dict[str, Any]:
+        """Where it listens."""
+        spec = {"port": 0, "address": HOST, "encapsulation": {"port": 0}, **said}
+        declared = WORDS.listener({"protocol": "SCTP", **spec})
+
+        def accept(stream: Any, metadata: Metadata, words: str) -> None:
+            self.came.append((stream, metadata, words))
+
+        place = await self.context.listen(declared, accept)
+        self.places.append(place)
+        return place.address()
+
+    async def connect(
+        self,
+        where: dict[str, Any],
+        metadata: Metadata | None = None,
+        address: str = HOST,
+        **said: Any,
+    ) -> AssociationStream:
+        """To what listens there."""
+        spec: dict[str, Any] = {"port": where["port"]}
+        if "encapsulation" in where:
+            spec["encapsulation"] = {"remote_port": where["encapsulation"]["port"]}
+        declared = WORDS.cluster({"protocol": "SCTP", **spec, **said})
+        found: Any = await self.context.connect(
+            declared, EndPoint("e", address), metadata or {}
+        )
+        return found  # type: ignore[no-any-return]
+
+    async def arrival(self) -> tuple[AssociationStream, Metadata, str]:
+        """The latest session."""
+        await until(lambda: self.came)
+        return self.came[-1]
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    made = World()
+    try:
+        yield made
+    finally:
+        for place in made.places:
+            await place.stop()
+        made.context.resources.close()
+
+
+# -- what can be said ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"stream": 65536},
+        {"ppid": 1 << 32},
+        {"engine": "other"},
+        {"address": []},
+        {"options": {"streams": 0}},
+        {"options": {"heartbeat": -1}},
+        {"encapsulation": {"remote_port": 1}},
+        {"begin": "later"},
+    ],
+)
+def test_what_cannot_be_said(said: dict[str, Any]) -> None:
+    """Numbers out of range and words of others are refused."""
+    with pytest.raises(ValidationError):
+        WORDS.listener({"protocol": "SCTP", "port": 1, **said})
+
+
+def test_one_address_or_several() -> None:
+    """Both are kept as they were written."""
+    for address in (HOST, [HOST, "127.0.0.2"]):
+        spec = WORDS.listener({"protocol": "SCTP", "port": 1, "address": address})
+        assert spec.dump()["address"] == address
+
+
+# -- sessions ------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_association_is_a_session() -> None:
+    """Its addresses, ports and streams are metadata; its name says who and where."""
+    async with world() as it:
+        where = await it.listen(options={"streams": 4})
+        near = await it.connect(where, options={"streams": 7})
+        far, metadata, words = await it.arrival()
+        about = metadata["SCTP"]
+        assert metadata["IP"] == {"src_addr": HOST, "dst_addr": HOST}
+        assert about["dst_port"] == where["port"]
+        assert about["src_addrs"] == about["dst_addrs"] == [HOST]
+        assert about["streams"] == {"in": 4, "out": 4}
+        assert about["encapsulation"]["dst_port"] == where["encapsulation"]["port"]
+        assert "stream" not in about
+        assert words == f"{HOST}:{about['src_port']}-{HOST}:{where['port']}"
+        there = Collector(far)
+        for data in (b"one", b"two", bytes(1 << 16)):
+            near.write(data)
+        await until(lambda: len(there.got) == 3)
+        assert there.got == [b"one", b"two", bytes(1 << 16)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_can_begin_with_a_message() -> None:
+    """Rules then know its stream and identifier, and the message is not lost."""
+    async with world() as it:
+        where = await it.listen(begin="message")
+        near = await it.connect(where, stream=5, ppid=46)
+        assert not it.came
+        near.write(b"first")
+        near.write(b"second")
+        far, metadata, _ = await it.arrival()
+        assert metadata["SCTP"]["stream"] == 5
+        assert metadata["SCTP"]["ppid"] == 46
+        heard: list[Note] = []
+        far.tell(heard.append)
+        there = Collector(far)
+        await until(lambda: len(there.got) == 2)
+        assert there.got == [b"first", b"second"]
+        assert heard[0].word == "COMM_UP"
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_says_nothing_is_no_session() -> None:
+    """It may go again, or is dropped when the listener goes."""
+    async with world() as it:
+        where = await it.listen(begin="message")
+        silent, patient = await it.connect(where), await it.connect(where)
+        Collector(silent)
+        Collector(patient)
+        silent.end()
+        await until(lambda: silent.loss)
+        assert silent.loss == Loss(Reason.FIN)
+        await it.places[0].stop()
+        await until(lambda: patient.loss)
+        assert patient.loss is not None
+        assert patient.loss.reason is Reason.RESET
+        assert not it.came
+
+
+@pytest.mark.parametrize(
+    ("said", "metadata", "expected"),
+    [
+        ({}, {}, (0, 0)),
+        ({"stream": 2, "ppid": 3}, {}, (2, 3)),
+        ({"stream": 2, "ppid": 3}, {"SCTP": {"ppid": 60}}, (2, 60)),
+        ({}, {"SCTP": {"stream": 4, "ppid": 60}}, (4, 60)),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_metadata_are_stronger_than_the_cluster(
+    said: dict[str, Any], metadata: Metadata, expected: tuple[int, int]
+) -> None:
+    """A rule that rewrites /SCTP/stream or /SCTP/ppid has the last word."""
+    async with world() as it:
+        near = await it.connect(await it.listen(), metadata, **said)
+        far, *_ = await it.arrival()
+        sink = Memory()
+        far.deliver_to(sink)
+        far.release("sink")
+        near.write(b"data")
+        await until(lambda: sink.written)
+        stream, ppid = expected
+        assert sink.facts == [{"SCTP": {"stream": stream, "ppid": ppid}}]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_listener_sends_is_laid_down_by_it() -> None:
+    """Its stream and identifier are those of the answers."""
+    async with world() as it:
+        near = await it.connect(await it.listen(stream=1, ppid=9, unordered=True))
+        far, *_ = await it.arrival()
+        sink = Memory()
+        near.deliver_to(sink)
+        near.release("sink")
+        far.write(b"answer")
+        await until(lambda: sink.written)
+        assert sink.facts == [{"SCTP": {"stream": 1, "ppid": 9}}]
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_way_to_bind_works() -> None:
+    """Everywhere, at a name, and from an address and a port of one's own."""
+    async with world() as it:
+        everywhere = await it.listen(address=None)
+        await it.connect(everywhere)
+        named = await it.listen(address="localhost")
+        near = await it.connect(
+            named,
+            address="localhost",
+            bind={"address": "127.0.0.5", "port": 4242},
+        )
+        assert near._association.ends().own == ("127.0.0.5",)
+        _, metadata, _ = await it.arrival()
+        await until(lambda: len(it.came) == 2)
+        _, metadata, _ = it.came[-1]
+        assert metadata["IP"]["src_addr"] == "127.0.0.5"
+        assert metadata["SCTP"]["src_port"] == 4242
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets need root")
+@pytest.mark.parametrize("address", [HOST, "::1", None])
+@pytest_twisted.ensureDeferred
+async def test_without_udp(address: str | None) -> None:
+    """Right on IP, of either version; there is no encapsulation in the metadata."""
+    async with world() as it:
+        where = await it.listen(encapsulation=None, address=address)
+        near = await it.connect(where, address=address or HOST)
+        far, metadata, _ = await it.arrival()
+        assert "encapsulation" not in metadata["SCTP"]
+        there = Collector(far)
+        near.write(b"data")
+        await until(lambda: there.got)
+
+
+# -- failures ------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_bound() -> None:
+    """The reason names the address, and nothing is left."""
+    async with world() as it:
+        where = await it.listen()
+        port = where["encapsulation"]["port"]
+        for said, message in (
+            ({"address": "192.0.2.1"}, "does not have that address"),
+            ({"port": where["port"], "encapsulation": {"port": port}}, "another"),
+            ({"address": [HOST, "127.0.0.2"]}, "one path"),
+            ({"address": "no.such.name.invalid"}, "no address"),
+        ):
+            with pytest.raises(LocalError, match=message):
+                await it.listen(**said)
+        assert len(sctp._stack(it.context)._carriers) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cluster_that_cannot_connect() -> None:
+    """The session hears why, in the words of the others."""
+    async with world() as it:
+        where = await it.listen()
+        nowhere = {**where, "port": 9}
+        for said, place, address, reason in (
+            ({}, nowhere, HOST, Reason.REFUSED),
+            ({"bind": {"port": where["port"]}}, where, HOST, Reason.LOCAL),
+            ({"bind": {"address": "192.0.2.1"}}, where, HOST, Reason.LOCAL),
+            ({"bind": {"address": "::1"}}, where, HOST, Reason.UNREACHABLE),
+            ({}, where, "no.such.name.invalid", Reason.UNREACHABLE),
+        ):
+            with pytest.raises(RemoteError) as caught:
+                await it.connect(place, address=address, **said)
+            assert caught.value.loss.reason is reason, said
+        with pytest.raises(LocalError, match="one path"):
+            await it.connect(where, address=f"{HOST},127.0.0.2")
+        assert len(sctp._stack(it.context)._carriers) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_connecting_can_be_cancelled() -> None:
+    """A peer that does not answer costs no more than the time it was given."""
+    async with world() as it:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+            deaf.bind((HOST, 0))
+            where = {"port": 1, "encapsulation": {"port": deaf.getsockname()[1]}}
+            spec = WORDS.cluster(
+                {
+                    "protocol": "SCTP",
+                    "port": 1,
+                    "encapsulation": {"remote_port": where["encapsulation"]["port"]},  # type: ignore[index]
+                }
+            )
+            connecting = it.context.connect(spec, EndPoint("e", HOST), {})
+            failures: list[Any] = []
+            connecting.addErrback(failures.append)
+            connecting.cancel()
+            assert failures
+            assert not sctp._stack(it.context)._carriers
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_is_stopped_refuses() -> None:
+    """Sessions live on when their listener goes; new ones are refused."""
+    async with world() as it:
+        where = await it.listen()
+        near = await it.connect(where)
+        far, *_ = await it.arrival()
+        await it.places[0].stop()
+        there = Collector(far)
+        near.write(b"still here")
+        await until(lambda: there.got)
+        with pytest.raises(RemoteError) as caught:
+            await it.connect(where)
+        assert caught.value.loss.reason is Reason.REFUSED
