@@ -150,6 +150,8 @@ class Session:
         stage = self.stages[index]
 
         def failed(loss: Loss) -> None:
+            if self.loss is not None:
+                raise CancelledError  # whatever the protocol called it
             self._say(AttemptFailed(self.name, stage.origin, loss))
 
         try:

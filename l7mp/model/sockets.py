@@ -7,13 +7,13 @@ every field here.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from l7mp.model.base import Declared
 from l7mp.model.explain import Says, complaint
-from l7mp.model.types import Milliseconds
+from l7mp.model.types import AddressPort, Milliseconds
 
 Octet = Annotated[
     int,
@@ -145,3 +145,26 @@ class TCPSocketOptions(SocketOptions):
     Milliseconds for which what was sent may stay unacknowledged before the connection
     is lost (TCP_USER_TIMEOUT, RFC 5482).
     """
+
+
+class SourceBind(AddressPort):
+    """The local side of a cluster's sessions."""
+
+    preserve: Literal["port", "client"] | None = None
+    """
+    Send from the client's own port, or from its address and port, as if there were no
+    proxy; the latter needs CAP_NET_ADMIN, and routes that lead the answers here.
+    """
+    required: bool = False
+    """Whether a session ends whose client's port is taken; otherwise it uses another."""
+
+    @model_validator(mode="after")
+    def _either(self) -> SourceBind:
+        if self.preserve is not None and self.port is not None:
+            raise complaint("bind.port and bind.preserve exclude each other")
+        if self.preserve == "client" and self.address is not None:
+            what = "bind.address and bind.preserve: client exclude each other"
+            raise complaint(what, "to keep only the port, say preserve: port")
+        if self.required and self.preserve is None:
+            raise complaint("bind.required means nothing without bind.preserve")
+        return self

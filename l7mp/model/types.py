@@ -68,6 +68,20 @@ Pointer = Annotated[str, Field(examples=["/IP/src_addr", "HTTP/headers/host"])]
 """A path into metadata: a JSON Pointer whose first slash may be missing."""
 
 
+FileMode = Annotated[
+    str,
+    Field(pattern=r"^0?[0-7]{3}$", examples=["0660"]),
+    Says("a file mode", 'must be three octal digits in quotes, as "0660"'),
+]
+"""Who may do what with a file, as chmod(1) has it."""
+
+Account = Annotated[
+    str | Annotated[int, Field(ge=0)],
+    Field(examples=["www-data", 33]),
+]
+"""A user or a group of this machine, by name or by number."""
+
+
 class AddressPort(Declared):
     """One side of a connection, as far as it is given."""
 

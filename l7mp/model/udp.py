@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from l7mp.model.base import Declared
 from l7mp.model.explain import Says, complaint
 from l7mp.model.multicast import Membership, Sending
-from l7mp.model.sockets import UDPSocketOptions
+from l7mp.model.sockets import SourceBind, UDPSocketOptions
 from l7mp.model.spec import Spec
 from l7mp.model.types import Address, AddressPort, AnyPort, Pointer, Port, Seconds
 
@@ -195,29 +195,6 @@ class UDPListenerSpec(Spec):
 
 
 # -- clusters ------------------------------------------------------------------
-
-
-class SourceBind(AddressPort):
-    """The local side of a cluster's sessions."""
-
-    preserve: Literal["port", "client"] | None = None
-    """
-    Send from the client's own port, or from its address and port, as if there were no
-    proxy; the latter needs CAP_NET_ADMIN, and routes that lead the answers here.
-    """
-    required: bool = False
-    """Whether a session ends whose client's port is taken; otherwise it uses another."""
-
-    @model_validator(mode="after")
-    def _either(self) -> SourceBind:
-        if self.preserve is not None and self.port is not None:
-            raise complaint("bind.port and bind.preserve exclude each other")
-        if self.preserve == "client" and self.address is not None:
-            what = "bind.address and bind.preserve: client exclude each other"
-            raise complaint(what, "to keep only the port, say preserve: port")
-        if self.required and self.preserve is None:
-            raise complaint("bind.required means nothing without bind.preserve")
-        return self
 
 
 class UDPClusterOptions(Declared):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field, ValidationInfo, model_validator
 from twisted.internet.defer import CancelledError, Deferred
 
 from l7mp.core.idle import IdleWatch
@@ -13,8 +13,19 @@ from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.base import Declared, Items
 from l7mp.model.config import EndPoint
-from l7mp.model.spec import REMOTE_WORDS, ClusterSpec, KindOf, ListenerSpec, Spec
+from l7mp.model.explain import complaint
+from l7mp.model.framing import Format, Framing, framing_of
+from l7mp.model.hops import framable, is_framed
+from l7mp.model.spec import (
+    REMOTE_WORDS,
+    ClusterSpec,
+    KindOf,
+    ListenerSpec,
+    Spec,
+    Vocabulary,
+)
 from l7mp.model.types import Seconds
+from l7mp.streams.framed import framed
 from l7mp.streams.jsonsocket import HANDSHAKE, REPEAT, ask, hear
 from l7mp.wire.jsonsocket import Rule, build_header, encode_request
 
@@ -64,6 +75,12 @@ class _OverTransport(Spec):
 
     tolerates = REMOTE_WORDS
 
+    framing: Format | Framing | None = None
+    """
+    How headers and messages are told apart, where the transport carries a stream of
+    bytes. Without it the header is the JSON object at its start, and what follows is
+    bytes without boundaries.
+    """
     idle_timeout: Seconds | None = None
     """
     Seconds without a message in either direction after which the stream ends, and
@@ -71,8 +88,33 @@ class _OverTransport(Spec):
     """
 
     def carries(self, kind_of: KindOf) -> str | None:
-        """Messages stay apart as far as the transport keeps them so."""
-        return kind_of(self.transport)  # type: ignore[attr-defined]
+        """Messages stay apart if the transport, or a framing, keeps them so."""
+        if is_framed(framing_of(self.framing)):
+            return Kind.DATAGRAMS.value
+        return kind_of(_transport(self))
+
+    @model_validator(mode="after")
+    def _frames_bytes(self, info: ValidationInfo) -> Self:
+        words = info.context
+        if is_framed(framing_of(self.framing)) and isinstance(words, Vocabulary):
+            transport = _transport(self)
+            if not framable(words.flow_of(transport)):
+                what = f"{transport.protocol} carries messages that are apart already"
+                raise complaint(what, "leave the framing out")
+        return self
+
+
+def _transport(spec: Any) -> Spec:
+    transport: Spec = spec.transport
+    return transport
+
+
+def _with_messages(stream: IStream, spec: _OverTransport) -> IStream:
+    """The transport's stream, with the framing that it is told."""
+    framing = framing_of(spec.framing)
+    if framing is None or not is_framed(framing):
+        return stream
+    return framed(stream, framing.format, framing.max_message)
 
 
 class JSONSocketListenerSpec(_OverTransport):
@@ -109,7 +151,9 @@ def listen(
     """Listen on the transport, and shake hands with whoever comes."""
 
     async def shake(stream: IStream, metadata: Metadata) -> None:
-        served = await hear(stream, context.reactor, spec.header_timeout)
+        served = await hear(
+            _with_messages(stream, spec), context.reactor, spec.header_timeout
+        )
         if served is None:
             return
         if spec.idle_timeout is not None:
@@ -137,12 +181,13 @@ def connect(
             rules = (step for rule in spec.header for step in rule.steps())
             header = encode_request(build_header(metadata, rules))
             limits = (spec.repeat_after, spec.response_timeout)
-            made = await ask(stream, header, context.reactor, *limits)
+            framed_stream = _with_messages(stream, spec)
+            made = await ask(framed_stream, header, context.reactor, *limits)
         except (Exception, CancelledError):
             stream.abort(Loss(Reason.REFUSED))
             raise
         if spec.idle_timeout:
-            _watch(context, stream, spec.idle_timeout)
+            _watch(context, made, spec.idle_timeout)
         return made
 
     return Deferred.fromCoroutine(go())

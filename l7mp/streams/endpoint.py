@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -21,12 +20,16 @@ from zope.interface import implementer
 
 from l7mp.errors import LocalError
 from l7mp.interfaces import IListening, IStream, Metadata
+from l7mp.model.sockets import SocketOptions, TCPSocketOptions
 from l7mp.model.types import AddressPort
 from l7mp.streams.address import V6, host_port, literal, shown, wildcard
+from l7mp.streams.prepared import listening_socket
 from l7mp.streams.transport import Plumbing, TransportStream
 
 BACKLOG = 1024
 """How many connections may wait to be accepted."""
+
+_PLAIN = TCPSocketOptions()
 
 
 def factory_of(build: Callable[[], Protocol]) -> Factory:
@@ -52,18 +55,29 @@ class TCPListening:
 
 
 def listen_tcp(
-    reactor: Any, port: int, address: str | None, factory: Factory
+    reactor: Any,
+    port: int,
+    address: str | None,
+    factory: Factory,
+    options: SocketOptions | None = None,
 ) -> TCPListening:
     """
     Bind a TCP port, on all addresses of both families unless one is given.
 
-    Raises ``LocalError`` that names the address, the port and a remedy.
+    Connections inherit the options.  Raises ``LocalError`` that names the address, the
+    port and a remedy, or the option that cannot be had.
     """
     interface = address or wildcard()
     try:
-        bound = reactor.listenTCP(port, factory, BACKLOG, interface)
+        if options is None:
+            bound = reactor.listenTCP(port, factory, BACKLOG, interface)
+        else:
+            with listening_socket(interface, port, BACKLOG, options) as sock:
+                bound = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
     except CannotListenError as error:
         raise bind_error("TCP", interface, port, error.socketError) from error
+    except OSError as error:
+        raise bind_error("TCP", interface, port, error) from error
     return TCPListening(bound)
 
 
@@ -121,10 +135,11 @@ def connect_stream(
     return made
 
 
-def tune(stream: TransportStream) -> None:
+def tune(stream: TransportStream, options: TCPSocketOptions | None = None) -> None:
     """Small messages leave at once, and dead peers are noticed some day."""
-    stream.transport.setTcpNoDelay(True)
-    stream.transport.setTcpKeepAlive(True)
+    options = options or _PLAIN
+    stream.transport.setTcpNoDelay(options.nodelay)
+    stream.transport.setTcpKeepAlive(options.keepalive)
 
 
 def tcp_metadata(transport: Any) -> tuple[Metadata, str]:
@@ -146,16 +161,3 @@ def tls_metadata(transport: Any) -> Metadata:
     """What is known of TLS on a connection; nothing without it."""
     facts = getattr(transport, "tls_facts", None)
     return {"TLS": facts} if facts else {}
-
-
-def unix_socket_in_use(path: str) -> bool:
-    """Whether somebody may still listen at a socket file, of whatever type."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:  # its queue is full, it is no stream, it is not for us
-            return True
-    return True

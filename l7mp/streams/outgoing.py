@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import Metadata
-from l7mp.model.sockets import SocketOptions
-from l7mp.model.udp import SourceBind, UDPClusterSpec
+from l7mp.model.sockets import SocketOptions, SourceBind
+from l7mp.model.udp import UDPClusterSpec
 from l7mp.streams import multicast, sockopts
 from l7mp.streams.address import V4, Numeric, Sockaddr, host_port, literal
 from l7mp.streams.udpsocket import loss_of, open_socket
@@ -24,7 +24,8 @@ STRAYS = 1 << 14
 _PORTS = ("UDP", "TCP", "SCTP")
 """Where metadata may have the port of a client."""
 
-_TRANSPARENT = SocketOptions(transparent=True)
+TRANSPARENT = SocketOptions(transparent=True)
+"""What it takes to speak from another's address."""
 
 
 class Place(NamedTuple):
@@ -114,7 +115,7 @@ def open_from(place: Place, remote: Numeric, spec: UDPClusterSpec) -> socket.soc
 
 def _prepare(sock: socket.socket, place: Place, spec: UDPClusterSpec) -> None:
     if place.is_foreign:
-        sockopts.prepare(sock, _TRANSPARENT)
+        sockopts.prepare(sock, TRANSPARENT)
     sockopts.prepare(sock, spec.socket)
     if spec.broadcast:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from tests.conformance import headed, sockets, web
+from tests.conformance import headed, secure, sockets, web
 from tests.conformance.ends import Back, Front, Inner
 from tests.conformance.inners import INNERS
 
-FRONTS: tuple[Front, ...] = (*sockets.FRONTS, *web.FRONTS, *headed.FRONTS)
+FRONTS: tuple[Front, ...] = (
+    *sockets.FRONTS,
+    *secure.FRONTS,
+    *web.FRONTS,
+    *headed.FRONTS,
+)
 BACKS: tuple[Back | Inner, ...] = (
     *sockets.BACKS,
+    *secure.BACKS,
     *web.BACKS,
     *headed.BACKS,
     *INNERS,

@@ -48,12 +48,34 @@ def places(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], str
     if name == "JSONSocket":
         listener, cluster, address = places("TCP", folder)
         return {"transport": listener}, {"transport": cluster}, address
+    if name == "AF_PACKET":
+        return packets("02:00:00:00:00:0a", "02:00:00:00:00:0b")
     if "filename" in WORDS.listeners[name].model_fields:
         path = str(folder / "socket")
         return {"protocol": name, "filename": path}, {"protocol": name}, path
     port = free_port()
     here = {"protocol": name, "port": port, "address": "127.0.0.1"}
     return here, {"protocol": name, "port": port}, "127.0.0.1"
+
+
+def packets(near: str, far: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Payloads on the loopback, where each end hears only what is addressed to it."""
+    listener, cluster = (
+        {
+            "type": "cooked",
+            "ethertype": "local1",
+            "destination": other,
+            # load the last two bytes of the address that it was sent to
+            "filter_bytes": [
+                [0x28, 0, 0, 0xFFE00004],
+                [0x15, 0, 1, int(own[-2:], 16)],
+                [0x06, 0, 0, 0xFFFF],
+                [0x06, 0, 0, 0],
+            ],
+        }
+        for own, other in ((near, far), (far, near))
+    )
+    return {**listener, "interface": "lo"}, cluster, "lo"
 
 
 class Pair:

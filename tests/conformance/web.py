@@ -200,11 +200,11 @@ def _ws_client(address: dict[str, Any], folder: Path) -> End:
     return WebSocketEnd(SocketEnd(sock), protocol)
 
 
-class _Served:
-    """A TCP server whose connections are spoken on."""
+class Served:
+    """A server of a stream of bytes whose connections are spoken on."""
 
-    def __init__(self, cluster: dict[str, Any], speak: Any) -> None:
-        self._tcp = StreamServer(cluster, (HOST, 0))
+    def __init__(self, server: StreamServer, speak: Any) -> None:
+        self._tcp = server
         self._speak = speak
         self.cluster, self.endpoint = self._tcp.cluster, self._tcp.endpoint
         self.stop, self.start = self._tcp.stop, self._tcp.start
@@ -216,8 +216,8 @@ class _Served:
 
 
 def _ws_server(folder: Path) -> Upstream:
-    return _Served(
-        {"protocol": "WebSocket"},
+    return Served(
+        StreamServer({"protocol": "WebSocket"}, (HOST, 0)),
         lambda end: WebSocketEnd(end, ServerProtocol(max_size=1 << 22)),
     )
 

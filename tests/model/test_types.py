@@ -13,9 +13,11 @@ from l7mp.model.document import Document
 from l7mp.model.problem import Invalid
 from l7mp.model.types import (
     MAX_PORT,
+    Account,
     Address,
     AddressPort,
     AnyPort,
+    FileMode,
     Milliseconds,
     Name,
     Pointer,
@@ -35,6 +37,8 @@ class Words(Declared):
     milliseconds: Milliseconds = 0
     pointer: Pointer = ""
     pair: AddressPort = AddressPort()
+    mode: FileMode = "0600"
+    owner: Account = 0
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,10 @@ class Words(Declared):
         ("milliseconds", 2000),
         ("pointer", "IP/src_addr"),
         ("pair", {}),
+        ("mode", "0660"),
+        ("mode", "660"),
+        ("owner", "www-data"),
+        ("owner", 33),
         ("pair", {"address": "127.0.0.1", "port": 15001}),
     ],
 )

@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from l7mp.model.explain import problems_of
+from l7mp.model.sockets import SourceBind
 from l7mp.model.spec import Spec
 from l7mp.model.udp import (
     PayloadKey,
     PointerKey,
-    SourceBind,
     UDPClusterSpec,
     UDPListenerSpec,
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from pydantic import ValidationError
 from twisted.internet.task import Clock
 
 from l7mp.core.registry import Context, Registry
@@ -243,6 +244,26 @@ def test_it_carries_what_its_transport_does(kind: Kind) -> None:
     bench = Bench(kind)
     for spec in (bench.words.listener(bench.over), bench.words.cluster(bench.over)):
         assert bench.words.kind_of(spec) == kind.value
+
+
+@pytest.mark.parametrize("framing", ["u16be", {"format": "lines"}])
+def test_a_framing_keeps_messages_apart(framing: Any) -> None:
+    """Over bytes a framing makes it one of messages; none is none."""
+    bench = Bench(Kind.BYTES)
+    for read in (bench.words.listener, bench.words.cluster):
+        assert bench.words.kind_of(read({**bench.over, "framing": framing})) == (
+            Kind.DATAGRAMS.value
+        )
+        spec = read({**bench.over, "framing": "none"})
+        assert bench.words.kind_of(spec) == Kind.BYTES.value
+
+
+def test_messages_need_no_framing() -> None:
+    """A framing of messages that are apart already is refused."""
+    bench = Bench(Kind.DATAGRAMS)
+    for read in (bench.words.listener, bench.words.cluster):
+        with pytest.raises(ValidationError, match="Carrier carries messages that"):
+            read({**bench.over, "framing": "lines"})
 
 
 def test_who_says_nothing_is_sent_away() -> None:

@@ -12,6 +12,7 @@ from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IListening, IStream, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.udp import UDPClusterSpec, UDPListenerSpec
+from l7mp.observers.metrics import Metrics
 from l7mp.protocols.udp import protocol
 from l7mp.streams.connected import ConnectedFlow
 from l7mp.streams.datagram import PeerFlow
@@ -39,10 +40,21 @@ class World:
 
     def __init__(self) -> None:
         registry = Registry.of([protocol])
-        self.context = Context(reactor=reactor, registry=registry)
+        self.metrics = Metrics()
+        self.context = Context(
+            reactor=reactor,
+            registry=registry,
+            services={"metrics": self.metrics},
+            owner=("listener", "in"),
+        )
         self.accepted: list[tuple[PeerFlow, Metadata, str]] = []
         self.flows: list[ConnectedFlow] = []
         self._listening: list[IListening] = []
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """What came to the listener and reached no session."""
+        return dict(self.metrics.drops("in"))
 
     async def listen(
         self, accept: Callable[[Any], None] = echo, **spec: Any
@@ -59,10 +71,14 @@ class World:
         return listening, listening.address()["port"]
 
     async def connect(
-        self, address: str, endpoint_port: int | None = None, **spec: Any
+        self,
+        address: str,
+        endpoint_port: int | None = None,
+        metadata: Metadata | None = None,
+        **spec: Any,
     ) -> ConnectedFlow:
         endpoint = EndPoint("endpoint", address, endpoint_port)
-        flow = await self.context.connect(cluster(**spec), endpoint, {})
+        flow = await self.context.connect(cluster(**spec), endpoint, metadata or {})
         assert isinstance(flow, ConnectedFlow)
         self.flows.append(flow)
         return flow

@@ -7,12 +7,14 @@ from typing import Any
 import pytest_twisted
 
 from l7mp.errors import Reason
+from l7mp.interfaces import Kind
 from tests.protocols.real import LOOPBACK, real
-from tests.streams.loopback import Peer, peers, until
+from tests.streams.loopback import Peer, peers, turn, until
 
 HELLO = b'{"JSONSocketVersion": 1, "who": "me"}'
 NEVER = {"retry_on": "never"}
 UDP: dict[str, Any] = {"protocol": "UDP", "port": 1, "address": LOOPBACK}
+TCP: dict[str, Any] = {"protocol": "TCP", "port": 1, "address": LOOPBACK}
 OVER_UDP: dict[str, Any] = {"protocol": "JSONSocket", "transport": UDP}
 OK = b'{"JSONSocketVersion": 1, "JSONSocketStatus": 200, "JSONSocketMessage": "OK"}'
 
@@ -135,3 +137,74 @@ async def test_nobody_answers() -> None:
             loss = await world.loss()
         assert loss.reason is Reason.TIMEOUT
         assert loss.detail == "no answer to the header came in 0.1 s"
+
+
+# -- over streams of bytes, in frames ------------------------------------------------
+
+
+def packed(data: bytes) -> bytes:
+    """A message behind its length in two bytes."""
+    return len(data).to_bytes(2, "big") + data
+
+
+@pytest_twisted.ensureDeferred
+async def test_frames_over_tcp_as_a_server() -> None:
+    """With a framing the header is the first frame, and each message has its own."""
+    over_tcp = {**OVER_UDP, "transport": TCP, "framing": "u16be"}
+    async with real() as world:
+        bound = await world.route(over_tcp, {"protocol": "Echo"})
+        client = world.dial((LOOPBACK, bound["port"]))
+        sent = packed(HELLO) + packed(b"one") + packed(b"") + packed(b"two")
+        for cut in (sent[:1], sent[1:30], sent[30:]):
+            client.send(cut)
+            await turn(5)
+        expected = packed(OK) + packed(b"one") + packed(b"") + packed(b"two")
+        assert await client.reads(len(expected)) == expected
+        session = world.session
+        assert session.metadata["JSONSocket"]["who"] == "me"
+        assert session.stages[0].stream.kind is Kind.DATAGRAMS
+        client.finish()
+        await client.reads_all()
+
+
+@pytest_twisted.ensureDeferred
+async def test_frames_over_tcp_as_a_client() -> None:
+    """A cluster frames its header and what it sends, and reads frames."""
+    async with real() as world:
+        server = world.serve()
+        cluster = {
+            "protocol": "JSONSocket",
+            "transport": {"protocol": "TCP", "port": 1},
+            "framing": {"format": "u16be", "max_message": 1000},
+        }
+        where = {"address": LOOPBACK, "port": server.getsockname()[1]}
+        with peers(1) as (client,):
+            bound = await world.route(UDP, cluster, where, retry=NEVER)
+            client.send(b"up", (LOOPBACK, bound["port"]))
+            upstream = await world.accept(server)
+            header = packed(b'{"JSONSocketVersion": 1}')
+            assert await upstream.reads(len(header)) == header
+            upstream.send(packed(OK) + packed(b"down") + packed(b"again"))
+            assert [(await client.receive())[0] for _ in range(2)] == [
+                b"down",
+                b"again",
+            ]
+            assert await upstream.reads(len(header) + 4) == header + packed(b"up")
+        assert not world.session.warnings
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bad_header_in_a_frame() -> None:
+    """What is no header is refused in a frame, too, and what is no frame as well."""
+    over_tcp = {**OVER_UDP, "transport": TCP, "framing": "netstring"}
+    async with real() as world:
+        bound = await world.route(over_tcp, {"protocol": "Echo"})
+        client = world.dial((LOOPBACK, bound["port"]))
+        client.send(b"2:{},")
+        said = await client.reads_all()
+        assert b'"JSONSocketStatus": 400' in said
+        assert said.endswith(b",")
+        stranger = world.dial((LOOPBACK, bound["port"]))
+        stranger.send(b"GET / HTTP/1.1\r\n\r\n")
+        await stranger.reads_all()
+        assert not world.proxy.sessions

@@ -10,8 +10,7 @@ import pytest
 import pytest_twisted
 
 from l7mp.errors import Loss, Reason
-from tests.real.whole import HOST, NODE, Program, Words, node, whole
-from tests.streams.loopback import until
+from tests.real.whole import HOST, NODE, Program, Words, node, until, whole
 
 WHY_NOT = (
     "there is no node"

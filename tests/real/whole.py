@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 import l7mp.protocols
 from l7mp.core.events import Ended, Event, Listening
@@ -22,7 +24,6 @@ from l7mp.errors import Loss
 from l7mp.model import declared, edit
 from l7mp.model.config import Config
 from tests.protocols.real import anywhere
-from tests.streams.loopback import until
 
 HOST = "127.0.0.1"
 NODE = (
@@ -31,6 +32,15 @@ NODE = (
 """Where scripts/node-packages puts what it installs."""
 
 Words = dict[str, Any]
+
+
+async def until(ready: Callable[[], Any], seconds: float = 15) -> Any:
+    """What ``ready`` gives, when it is true; leaves the processor to the peers."""
+    deadline = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await deferLater(reactor, 0.005)
+    return found
 
 
 class Whole:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from pathlib import Path
 
 import pytest
 import pytest_twisted
@@ -25,7 +24,6 @@ from l7mp.streams.endpoint import (
     connect_stream,
     tcp_endpoint,
     tune,
-    unix_socket_in_use,
 )
 from tests.streams.loopback import turn
 
@@ -96,17 +94,3 @@ async def test_a_cancelled_attempt_leaves_nothing() -> None:
         with pytest.raises((CancelledError, ConnectingCancelledError)):
             await connecting
         await turn(3)
-
-
-@pytest.mark.parametrize("type_", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_a_socket_file_in_use_is_known(tmp_path: Path, type_: int) -> None:
-    """A socket file is in use while somebody has it bound, of whatever type it is."""
-    path = str(tmp_path / "s")
-    with socket.socket(socket.AF_UNIX, type_) as sock:
-        sock.bind(path)
-        if type_ == socket.SOCK_STREAM:
-            sock.listen()
-        assert unix_socket_in_use(path)
-    if type_ == socket.SOCK_STREAM:
-        assert not unix_socket_in_use(path)
-    assert not unix_socket_in_use(str(tmp_path / "missing"))

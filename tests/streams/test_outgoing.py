@@ -10,7 +10,8 @@ import pytest
 
 from l7mp.errors import LocalError, Reason, RemoteError
 from l7mp.interfaces import Metadata
-from l7mp.model.udp import SourceBind, UDPClusterSpec
+from l7mp.model.sockets import SourceBind
+from l7mp.model.udp import UDPClusterSpec
 from l7mp.streams.address import V4, V6, Numeric, literal
 from l7mp.streams.outgoing import Place, open_from, places
 from l7mp.streams.sockopts import IP_TRANSPARENT
