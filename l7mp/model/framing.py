@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, overload
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from l7mp.model.base import Declared
-from l7mp.model.explain import Says
+from l7mp.model.explain import Says, complaint
 
 Format = Literal[
     "u8", "u16be", "u16le", "u32be", "u32le", "lines", "nul", "netstring", "cobs",
@@ -34,6 +34,24 @@ class Framing(Declared):
         Says("a number of bytes", f"must be 1 to {1 << 28} bytes"),
     ] = MAX_MESSAGE
     """How long a message may be, in bytes, in either direction."""
+
+
+def _something(given: Format | Framing) -> Format | Framing:
+    if (given if isinstance(given, str) else given.format) == "none":
+        raise complaint("there are no frames without a framing", "leave the stage out")
+    return given
+
+
+RealFraming = Annotated[Format | Framing, AfterValidator(_something)]
+"""Any but none."""
+
+
+@overload
+def framing_of(given: Framing | Format) -> Framing: ...
+
+
+@overload
+def framing_of(given: Framing | Format | None) -> Framing | None: ...
 
 
 def framing_of(given: Framing | Format | None) -> Framing | None:

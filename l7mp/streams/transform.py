@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 
 from l7mp.errors import Loss
 from l7mp.interfaces import Metadata
-from l7mp.streams.queueing import QueueingStream
+from l7mp.streams.queueing import MAX_BYTES, MAX_MESSAGES, QueueingStream
 from l7mp.wire.transform import Transform
 
 
@@ -18,8 +18,14 @@ class TransformStream(QueueingStream):
 
     half_close = True
 
-    def __init__(self, transform: Transform) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        transform: Transform,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """The bounds are those of what waits while the stream is held."""
+        super().__init__(max_messages, max_bytes)
         self._transform = transform
         self._counts_drops = hasattr(transform, "dropped")
         self._producer: IPushProducer | None = None
@@ -56,8 +62,12 @@ class TransformStream(QueueingStream):
 
     def _count_drops(self) -> None:
         """What the transform could make nothing of is shown with our own drops."""
-        dropped: int = cast(Any, self._transform).dropped
-        if dropped:
+        dropped: int | dict[str, int] = cast(Any, self._transform).dropped
+        if isinstance(dropped, dict):
+            for why, count in dropped.items():
+                self._drop(why, count)
+            dropped.clear()
+        elif dropped:
             self.drops["transform"] = dropped
 
     def describe(self, facts: Metadata) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -68,6 +68,31 @@ class Codec:
     """The frame of a message no longer than that; None if it has none."""
     decoder: Callable[[], Decoder]
     """Makes what undoes it."""
+
+
+class Packer:
+    """
+    The other way round: a frame for each message.
+
+    What has none is counted in ``dropped``, by ``unframeable`` or ``oversize``.
+    """
+
+    def __init__(self, framing: Codec) -> None:
+        self._most, self._pack = framing.most, framing.pack
+        self.dropped: dict[str, int] = {}
+
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        """The frame of a message, if it has one."""
+        frame = self._pack(data) if len(data) <= self._most else None
+        if frame is not None:
+            return (frame,)
+        why = "oversize" if len(data) > self._most else "unframeable"
+        self.dropped[why] = self.dropped.get(why, 0) + 1
+        return ()
+
+    def end(self) -> Iterable[bytes]:
+        """Nothing was kept."""
+        return ()
 
 
 # -- a length ahead of each message -----------------------------------------------

@@ -18,8 +18,10 @@ from l7mp.model import declared, edit
 from l7mp.model.config import Config
 from l7mp.model.spec import Spec
 from l7mp.protocols import (
+    deframe,
     discard,
     echo,
+    frame,
     jsondecap,
     jsonencap,
     jsonsocket,
@@ -40,7 +42,7 @@ Where = tuple[str, int] | str
 """A TCP address, or a path."""
 
 MODULES = (
-    discard, echo, jsondecap, jsonencap, jsonsocket, l7mpcontroller, logger, metric,
+    deframe, discard, echo, frame, jsondecap, jsonencap, jsonsocket, l7mpcontroller, logger, metric,
     prometheus, stdio, sync, tcp, udp, unixdomainsocket,
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l7mp.wire.framing import FRAMINGS, Decoder, codec
+from l7mp.wire.framing import FRAMINGS, Decoder, Packer, codec
 
 NAMES = sorted(FRAMINGS)
 LIMIT = 300
@@ -217,3 +217,12 @@ def test_truncated(name: str) -> None:
     decoder = one.decoder()
     assert found(decoder, frame + frame[:-1]) == [b"message"]
     assert decoder.dropped == {"truncated": 1}
+
+
+def test_packer() -> None:
+    """A transform of messages into frames counts what it cannot frame."""
+    packer = Packer(codec("lines", 5))
+    messages = (b"one", b"a\nb", b"too long")
+    frames = [frame for message in messages for frame in packer.feed(message)]
+    assert [*frames, *packer.end()] == [b"one\n"]
+    assert packer.dropped == {"unframeable": 1, "oversize": 1}
