@@ -63,3 +63,22 @@ def test_framing(run: Run) -> None:
             assert client.recv(99) == b"answer\n"
             client.shutdown(socket.SHUT_WR)
             assert there.recv(99) == b"last"
+
+
+def test_python_transform(run: Run) -> None:
+    """A function of Python's changes each message; one it fails for is dropped."""
+    it = run("python-transform.yaml")
+    with it.udp(18310) as client:
+        assert exchange(client, b"hello") == b"68656c6c6f"
+    with it.udp(18311) as client:
+        client.send(b"no digits")
+        assert exchange(client, b"68656c6c6f") == b"hello"
+
+
+def test_exec_transform(run: Run) -> None:
+    """A program changes each message, in a process of its own for each session."""
+    it = run("exec-transform.yaml")
+    with it.udp(18320) as one, it.udp(18320) as two:
+        assert exchange(one, b"The cat sat") == b"The dog sat"
+        assert exchange(two, b"concatenate") == b"condogenate"
+        assert exchange(one, b"") == b""

@@ -21,6 +21,7 @@ from l7mp.protocols import (
     deframe,
     discard,
     echo,
+    exec,
     frame,
     jsondecap,
     jsonencap,
@@ -42,7 +43,7 @@ Where = tuple[str, int] | str
 """A TCP address, or a path."""
 
 MODULES = (
-    deframe, discard, echo, frame, jsondecap, jsonencap, jsonsocket, l7mpcontroller, logger, metric,
+    deframe, discard, echo, exec, frame, jsondecap, jsonencap, jsonsocket, l7mpcontroller, logger, metric,
     prometheus, stdio, sync, tcp, udp, unixdomainsocket,
 )  # fmt: skip
 

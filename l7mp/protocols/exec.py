@@ -1,0 +1,91 @@
+"""Exec: a transform made of a program that reads and writes messages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from twisted.internet.defer import Deferred, execute
+
+from l7mp.core.registry import Context, Protocol
+from l7mp.interfaces import IStream, Metadata
+from l7mp.model.base import Items
+from l7mp.model.config import EndPoint
+from l7mp.model.explain import complaint
+from l7mp.model.framing import RealFraming, framing_of
+from l7mp.model.spec import REMOTE_WORDS, Spec
+from l7mp.model.types import Milliseconds
+from l7mp.streams.program import How, ProgramStream
+from l7mp.wire.framing import codec
+
+
+def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:
+    if not command or not command[0]:
+        raise complaint("must be a list of the program and its arguments")
+    if any("\0" in word for word in command):
+        raise complaint("must not have a NUL in it")
+    if shutil.which(command[0]) is None:
+        hint = "name a file that can be executed, or one that is found on the PATH"
+        raise complaint(f"there is no program {command[0]}", hint)
+    return command
+
+
+def _a_folder(path: str | None) -> str | None:
+    if path is not None and not os.path.isdir(path):
+        raise complaint(f"there is no directory {path}", "make it, or leave it out")
+    return path
+
+
+class ExecClusterSpec(Spec):
+    """Run a program for each session, and pass each message through it."""
+
+    tolerates = REMOTE_WORDS
+
+    command: Annotated[
+        Items[str], AfterValidator(_runnable), Field(examples=[["/usr/bin/my-filter"]])
+    ]
+    """The program and its arguments; there is no shell between."""
+    framing: RealFraming = "u32be"
+    """How messages are told apart on its standard input and output."""
+    replies: Literal["any", "one"] = "any"
+    """Whether it gives exactly one message for each that it is given, in order."""
+    timeout: Milliseconds = 5000
+    """How long it may take for its one reply, in ms."""
+    on_error: Literal["close", "restart"] = "close"
+    """When it fails: end the session, or start it again if it has given anything."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables beside the proxy's own."""
+    directory: Annotated[str | None, AfterValidator(_a_folder)] = None
+    """Where it runs; where the proxy does if missing."""
+    grace: Milliseconds = 1000
+    """How long it has to go by itself, and then after SIGTERM, before SIGKILL, in ms."""
+
+
+def connect(
+    context: Context, spec: ExecClusterSpec, endpoint: EndPoint, metadata: Metadata
+) -> Deferred[IStream]:
+    """The program of one session."""
+    framing = framing_of(spec.framing)
+    path = os.path.abspath(shutil.which(spec.command[0]) or spec.command[0])
+    how = How(
+        command=(path, *spec.command[1:]),
+        framing=codec(framing.format, framing.max_message),
+        environment=spec.environment,
+        directory=spec.directory,
+        grace=spec.grace / 1000,
+        answers_within=spec.timeout / 1000 if spec.replies == "one" else None,
+        restarts=spec.on_error == "restart",
+    )
+    return execute(ProgramStream, context.reactor, how)
+
+
+protocol = Protocol(
+    name="Exec",
+    kind=None,
+    summary="Passes each message through a program of the user's.",
+    cluster=ExecClusterSpec,
+    connect=connect,
+    virtual=True,
+)

@@ -1,0 +1,93 @@
+"""Exec: messages through a program."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from pydantic import ValidationError
+from twisted.internet import reactor
+
+from l7mp.errors import Loss, Reason
+from l7mp.protocols import exec as exec_protocol
+from tests.protocols.one import One
+from tests.protocols.real import LOOPBACK, real
+from tests.streams.loopback import peers, until
+
+SHOW = ["sh", "-c", 'pwd; echo "$WORD"; echo "$0 $1"; cat', "a b", "*"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_how_it_runs(tmp_path: Path) -> None:
+    """The arguments are no shell's; directory and environment are as told."""
+    stream, sink = One(exec_protocol, reactor).connect(
+        command=SHOW,
+        framing="lines",
+        directory=str(tmp_path),
+        environment={"WORD": "spoken"},
+    )
+    stream.write(b"last")
+    await until(lambda: len(sink.written) == 4)
+    assert sink.written == [
+        str(tmp_path).encode(), b"spoken", b"a b *", b"last",
+    ]  # fmt: skip
+    stream.end()
+    assert (await until(lambda: stream.loss)).reason is Reason.FIN
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"command": []}, "a list of the program and its arguments"),
+        ({"command": [""]}, "a list of the program and its arguments"),
+        ({"command": ["cat", "\0"]}, "a NUL"),
+        ({"command": ["no-such-program"]}, "there is no program no-such-program"),
+        ({"command": ["cat"], "framing": "none"}, "without a framing"),
+        ({"command": ["cat"], "directory": "/no/such"}, "no directory /no/such"),
+    ],
+)
+def test_mistakes_are_refused_when_they_are_declared(
+    spec: dict[str, Any], words: str
+) -> None:
+    """What cannot work is no configuration."""
+    with pytest.raises(ValidationError, match=words):
+        One(exec_protocol).connect(**spec)
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_program_for_each_session() -> None:
+    """Each session has a process of its own, which ends with it."""
+    command = ["sh", "-c", 'while read -r x; do echo "$$ $x"; done']
+    async with real() as world:
+        bound = await world.route(
+            {"protocol": "UDP", "port": 1, "address": LOOPBACK},
+            {"protocol": "Echo"},
+            more=(
+                {
+                    "name": "program",
+                    "spec": {
+                        "protocol": "Exec",
+                        "command": command,
+                        "framing": "lines",
+                    },
+                },
+            ),
+            ingress=["program"],
+        )
+        processes = []
+        with peers(2) as two:
+            for peer in two:
+                peer.send(b"hello", (LOOPBACK, bound["port"]))
+                number, word = (await peer.receive())[0].split()
+                assert word == b"hello"
+                processes.append(int(number))
+        assert len(set(processes)) == 2
+        for session in list(world.proxy.sessions.values()):
+            session.end(Loss(Reason.DELETED))
+        await until(lambda: not world.proxy.sessions)
+        for process in processes:
+            with pytest.raises(ProcessLookupError):
+                os.kill(process, 0)
