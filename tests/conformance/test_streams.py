@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 import l7mp.protocols
 from l7mp.core.registry import VIRTUAL, Context, Registry
@@ -218,7 +218,7 @@ async def test_a_loss_is_told_once(pair: Pair) -> None:
 def test_transforms_keep_the_contract(name: str) -> None:
     """What stands in a ring without a peer of its own keeps the same promises."""
     services = {"metrics": Metrics()}
-    context = Context(reactor=None, registry=REGISTRY, services=services)
+    context = Context(reactor=Clock(), registry=REGISTRY, services=services)
     context = context.on_behalf_of("cluster", "c")
     spec = WORDS.cluster({"protocol": name, **_needed(name)})
 
