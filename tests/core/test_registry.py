@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from zope.interface import implementer
 
 import l7mp.protocols
+from l7mp.core.events import Warned
 from l7mp.core.registry import Context, Registry, Resources
 from l7mp.interfaces import ICloseable
-from l7mp.protocols import echo
+from l7mp.protocols import discard, echo
 
 
 @implementer(ICloseable)
@@ -62,6 +65,42 @@ def test_resources_belong_to_owners() -> None:
     other = resources.get(("c",), Thing)
     resources.close()
     assert other.closed == 1
+
+
+def test_owners_can_have_several() -> None:
+    """What belongs to an owner by longer names goes when everything of his does."""
+    resources = Resources()
+    things = [resources.get(("a", *more), Thing) for more in ((), ("x",), ("y", "z"))]
+    other = resources.get(("b", "a"), Thing)
+    resources.forget_all(("a",))
+    assert [thing.closed for thing in things] == [1, 1, 1]
+    assert other.closed == 0
+
+
+def test_a_protocol_can_check_a_cluster() -> None:
+    """A cluster is shown to its protocol before it is in effect."""
+    seen: list[object] = []
+
+    def prepare(context: Context, spec: object) -> None:
+        seen.append((context.owner, spec))
+
+    checked = replace(echo.protocol, prepare=prepare)
+    registry = Registry.of([checked, discard.protocol])
+    context = Context(reactor=None, registry=registry).on_behalf_of("cluster", "c")
+    words = registry.vocabulary()
+    one, other = (words.cluster({"protocol": name}) for name in ("Echo", "Discard"))
+    context.prepare(one)
+    context.prepare(other)
+    assert seen == [(("cluster", "c"), one)]
+
+
+def test_a_context_warns_of_its_owner() -> None:
+    """What a protocol has to tell is told to observers, if there are any."""
+    said: list[object] = []
+    context = Context(reactor=None, registry=Registry.of([]))
+    context.warn("unheard")
+    replace(context, owner=("cluster", "c"), observe=said.append).warn("heard")
+    assert said == [Warned("cluster c", "heard")]
 
 
 def test_a_context_can_be_somebodys() -> None:

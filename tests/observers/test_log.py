@@ -32,6 +32,7 @@ def writer(level: str) -> tuple[LogWriter, io.StringIO]:
     [
         (events.Listening("in", {"port": 5}), "info"),
         (events.StoppedListening("in"), "info"),
+        (events.HandshakeFailed("in", "192.0.2.1:5000", LOSS), "info"),
         (events.Warned("route r", "boundaries"), "warn"),
         (events.Faulted("s", KeyError("k")), "error"),
         (events.Born("s", "in", "TCP"), "verbose"),

@@ -16,7 +16,9 @@ def test_the_exposition() -> None:
     metrics(events.StageConnected("s", "out", "UDP", "e"))
     metrics(events.Ended("s", Loss(Reason.IDLE)))
     metrics(events.Connected("s"))
+    metrics(events.HandshakeFailed("in", "a client", Loss(Reason.TLS)))
     text = metrics.exposition()
+    assert 'handshakes_failed_total{listenerName="in"} 1\n' in text
     assert (
         'listener_requests_total{listenerName="li\\"st\\\\en\\n",protocol="TCP"} 2\n'
     ) in text
