@@ -122,7 +122,7 @@ async def test_over_socket_files(certs: Certs, folder: Path) -> None:
         upstream.send(b"answer")
         assert await client.reads(6) == b"answer"
         (session,) = world.proxy.sessions.values()
-        assert session.metadata["UNIX"] == {"filename": here}
+        assert session.metadata["UNIX"]["filename"] == here
         assert session.metadata["TLS"]["sni"] == "localhost"
 
 
