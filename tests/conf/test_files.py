@@ -13,6 +13,9 @@ from l7mp import tap
 from l7mp.core.registry import Registry
 from tests.conf.running import CONF, FILES, HOST
 
+PLACES = ("port", "filename", "interface")
+"""The keys that say where a listener is."""
+
 
 @pytest.mark.parametrize("name", FILES)
 def test_loads(name: str) -> None:
@@ -29,10 +32,11 @@ def test_ports_are_distinct() -> None:
     for name in FILES:
         for listener in yaml.safe_load((CONF / name).read_text())["listeners"]:
             spec = listener["spec"].get("transport", listener["spec"])
-            where = (spec["protocol"], spec.get("port", spec.get("filename")))
+            own = next(spec[key] for key in PLACES if key in spec)
+            where = (spec["protocol"], own)
             assert where not in seen, f"{name} and {seen.get(where)}: {where}"
             seen[where] = name
-            assert "filename" in spec or spec["address"] == HOST, name
+            assert "port" not in spec or spec["address"] == HOST, name
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".yaml")])
