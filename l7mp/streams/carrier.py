@@ -23,6 +23,7 @@ from l7mp.streams.udpsocket import (
     open_socket,
     route_to,
     tell_asked,
+    tried_again,
 )
 from l7mp.wire.sctp import plausible
 
@@ -152,12 +153,18 @@ class Carrier(DatagramReader):
     def send(self, path: Path, packet: bytes) -> None:
         """Send a packet; one that is lost will be sent again by SCTP."""
         try:
-            if path.source:
-                self._sock.sendmsg((packet,), path.source, 0, path.key[0])
-            else:
-                self._sock.sendto(packet, path.key[0])
-        except OSError as error:
-            self._drop("closed" if not self._is_open else loss_of(error).reason.value)
+            self._send(path, packet)
+        except OSError as first:
+            error = tried_again(lambda: self._send(path, packet), first)
+            if error is not None:
+                why = loss_of(error).reason.value if self._is_open else "closed"
+                self._drop(why)
+
+    def _send(self, path: Path, packet: bytes) -> None:
+        if path.source:
+            self._sock.sendmsg((packet,), path.source, 0, path.key[0])
+        else:
+            self._sock.sendto(packet, path.key[0])
 
     def _drop(self, why: str) -> None:
         self.drops[why] = self.drops.get(why, 0) + 1

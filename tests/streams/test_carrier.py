@@ -144,6 +144,17 @@ async def test_the_network_says_that_nobody_is_there(rig: Rig) -> None:
         assert loss.reason is Reason.REFUSED
 
 
+@pytest_twisted.ensureDeferred
+async def test_one_peer_does_not_pay_for_another(rig: Rig) -> None:
+    """What the network says of a packet is told with the next, which goes all the same."""
+    with peers(2) as (gone, peer):
+        gone.close()
+        rig.it.send(rig.it.path_to(gone.address), PACKET)
+        rig.it.send(rig.it.path_to(peer.address), PACKET)
+        assert await peer.receive() == (PACKET, rig.where)
+        assert not rig.it.drops
+
+
 def test_what_cannot_be_sent_is_counted(rig: Rig) -> None:
     """SCTP sends it again; the count says why."""
     path = rig.it.path_to(("127.0.0.1", 9))
