@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conf.running import HOST, LIMIT, Run
+from tests.conf.running import HOST, LIMIT, Run, read_all
 
 ROOT_ONLY = pytest.mark.skipif(
     os.geteuid() != 0, reason="the example tells root from others"
@@ -75,3 +75,21 @@ def test_unix_seqpacket(run: Run) -> None:
         service.sendto(b"re: " + data, source)
         assert client.recv(100) == b"re: two"
     subprocess.run([sys.executable, "-c", CLIENT, there], check=True, timeout=LIMIT)
+
+
+def test_pipe(run: Run) -> None:
+    """Each writer of a FIFO is a session, and datagrams wait for who reads another."""
+    it = run("pipe.yaml")
+    with socket.create_server((HOST, it.ports[18211])) as service:
+        service.settimeout(LIMIT)
+        for words in (b"hello\n", b"again\n"):
+            (it.folder / "l7mp-pipe-in").write_bytes(words)
+            client, _ = service.accept()
+            with client:
+                client.settimeout(LIMIT)
+                assert read_all(client) == words
+    os.mkfifo(it.folder / "l7mp-pipe-out")
+    with it.udp(18210) as sender:
+        sender.send(b"early")
+        with (it.folder / "l7mp-pipe-out").open("rb", buffering=0) as reader:
+            assert reader.read(100) == b"early"

@@ -29,6 +29,7 @@ from l7mp.protocols import (
     l7mpcontroller,
     logger,
     metric,
+    pipe,
     prometheus,
     stdio,
     sync,
@@ -44,7 +45,7 @@ Where = tuple[str, int] | str
 
 MODULES = (
     deframe, discard, echo, exec, frame, jsondecap, jsonencap, jsonsocket, l7mpcontroller, logger, metric,
-    prometheus, stdio, sync, tcp, udp, unixdomainsocket,
+    pipe, prometheus, stdio, sync, tcp, udp, unixdomainsocket,
 )  # fmt: skip
 
 
