@@ -50,6 +50,10 @@ def places(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], str
     if name == "JSONSocket":
         listener, cluster, address = places("TCP", folder)
         return {"transport": listener}, {"transport": cluster}, address
+    if name == "PIPE":
+        there, back = str(folder / "there"), str(folder / "back")
+        listener = {"input": there, "output": back, "create": True}
+        return listener, {"input": back, "output": there}, VIRTUAL
     if name == "AF_PACKET":
         return packets("02:00:00:00:00:0a", "02:00:00:00:00:0b")
     if "filename" in WORDS.listeners[name].model_fields:
@@ -107,11 +111,12 @@ class Pair:
         self.listening = await self.context.listen(self.listener, accept)
         endpoint = EndPoint("e", self.address)
         self.near = await self.context.connect(self.cluster, endpoint, {})
-        if self.near.kind is Kind.DATAGRAMS:
-            self.near.write(b"first")  # datagrams have no other way to say hello
+        is_shy = self.near.kind is Kind.DATAGRAMS or self.listener.protocol == "PIPE"
+        if is_shy:
+            self.near.write(b"first")  # there is no other way to say hello
         await self.until(lambda: accepted)
         self.far = accepted[0]
-        if self.near.kind is Kind.DATAGRAMS:
+        if is_shy:
             sink = Memory()
             self.far.deliver_to(sink)
             self.far.release(SINK)
