@@ -20,6 +20,7 @@ from tests.conf.running import (
     LIMIT,
     ROOT,
     Ports,
+    Prepare,
     Run,
     Running,
     died,
@@ -34,10 +35,11 @@ def run() -> Iterator[Run]:
     folders: list[Path] = []
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(name: str) -> Running:
+    def start(name: str, prepare: Prepare = lambda _: None) -> Running:
         # paths of Unix sockets are short, those of pytest are not
         folder = Path(tempfile.mkdtemp(prefix="l7mp"))
         folders.append(folder)
+        prepare(folder)
         ports = Ports()
         document = rewritten(yaml.safe_load((CONF / name).read_text()), ports, folder)
         copy = folder / name

@@ -84,7 +84,11 @@ class Running:
         return subprocess.run(command, capture_output=True, check=True).stdout.decode()
 
 
-Run = Callable[[str], Running]
+Prepare = Callable[[Path], None]
+"""Makes the files that an example needs."""
+
+Run = Callable[..., Running]
+"""Starts an example by its name; what has to be there before may be made first."""
 
 
 def died(process: subprocess.Popen[bytes], log: Path) -> bool:

@@ -13,7 +13,7 @@ from l7mp import tap
 from l7mp.core.registry import Registry
 from tests.conf.running import CONF, FILES, HOST
 
-PLACES = ("port", "filename", "interface", "path")
+PLACES = ("port", "filename", "interface", "path", "server")
 """The keys that say where a listener is."""
 
 

@@ -56,6 +56,9 @@ def places(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], str
         return listener, {"input": back, "output": there}, VIRTUAL
     if name == "AF_PACKET":
         return packets("02:00:00:00:00:0a", "02:00:00:00:00:0b")
+    if name == "Endpoint":
+        where = f"unix:{folder / 'socket'}"
+        return {"server": where}, {"client": where}, VIRTUAL
     if "filename" in WORDS.listeners[name].model_fields:
         path = str(folder / "socket")
         return {"protocol": name, "filename": path}, {"protocol": name}, path
