@@ -41,7 +41,7 @@ from l7mp.streams.datagram import PeerFlow, SharedSocket
 from l7mp.streams.door import Door, Make
 from l7mp.streams.endpoint import bind_error
 from l7mp.streams.guarded import GuardedFlow, WatchedGuardedFlow
-from l7mp.streams.keyed import KeyedSocket, KeyOf, by_host, key_of_flow
+from l7mp.streams.keyed import KeyedFlow, KeyedSocket, KeyOf, by_host, key_of_flow
 from l7mp.streams.openflow import OpenFlow
 from l7mp.streams.outgoing import Place, open_from, places
 from l7mp.streams.udpsocket import open_socket
@@ -149,7 +149,9 @@ def _maker(options: UDPListenerOptions) -> Make:
     is_watched = options.is_capped and options.when_full == "replace"
     guard = options.amplification
     if guard is None:
-        return WatchedFlow if is_watched else PeerFlow
+        if is_watched:
+            return WatchedFlow
+        return PeerFlow if options.session_key == "4-tuple" else KeyedFlow
     kind = WatchedGuardedFlow if is_watched else GuardedFlow
     return partial(kind, factor=guard.factor, never=guard.until == "never")
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from zope.interface import implementer_only
+
 from l7mp.errors import Loss, Reason
+from l7mp.interfaces import IStream
 from l7mp.streams.address import MAPPED, Sockaddr, shown
 from l7mp.streams.census import Census
 from l7mp.streams.datagram import REFUSED, Key, PeerFlow, Refused, SharedSocket
@@ -15,8 +18,9 @@ _NETWORK = 8
 """Bytes of an IPv6 address that name a network; within it a host may use any."""
 
 
+@implementer_only(IStream)
 class WatchedFlow(PeerFlow):
-    """A flow that says when its peer is heard."""
+    """A flow that says when its peer is heard, so that we have to hear all of it."""
 
     heard: Callable[[PeerFlow], None]
 

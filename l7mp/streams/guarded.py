@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from zope.interface import implementer_only
+
+from l7mp.interfaces import IStream
 from l7mp.streams.capped import WatchedFlow
 from l7mp.streams.datagram import Key, PeerFlow, SharedSocket
 
@@ -9,12 +12,13 @@ AMPLIFICATION = "amplification"
 """The reason for which answers are dropped that would be too much."""
 
 
+@implementer_only(IStream)
 class GuardedFlow(PeerFlow):
     """
     A flow that answers with at most ``factor`` times the bytes that it received.
 
     That ends when the peer speaks again after something was sent to it, from the same
-    address, unless it ``never`` ends.
+    address, unless it ``never`` ends.  It counts everything, so all has to pass here.
     """
 
     def __init__(

@@ -6,7 +6,9 @@ import socket
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorFDSet
+from zope.interface import implementer_only
 
+from l7mp.interfaces import IStream
 from l7mp.streams.address import Sockaddr, shown
 from l7mp.streams.datagram import Key, PeerFlow, SharedSocket
 from l7mp.streams.udpsocket import ASKED, BUDGET, PKTINFO_SPACE, SIZE, drop_reason
@@ -21,6 +23,11 @@ NO_KEY = "no-key"
 def by_host(peer: Sockaddr, datagram: bytes) -> str | None:
     """All that comes from one address is one session."""
     return shown(peer[0])
+
+
+@implementer_only(IStream)
+class KeyedFlow(PeerFlow):
+    """A flow whose peer may move, which the kernel would not notice."""
 
 
 class KeyedSocket(SharedSocket):

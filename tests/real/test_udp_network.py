@@ -126,6 +126,23 @@ async def test_who_is_asked_answers_by_ipv6(net: Net, world: World, asked: str) 
     assert world.accepted[0][1]["IP"] == {"src_addr": CLIENT6, "dst_addr": asked}
 
 
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+async def test_in_place_of_another(net: Net, world: World, six: bool) -> None:
+    """A transparent listener hears what is sent to others, and answers as they would."""
+    ip = "ip -6" if six else "ip"
+    net.proxy.run(f"{ip} rule add iif p0 lookup 100")
+    try:
+        _, port = await world.listen(socket={"transparent": True})
+        asked = UPSTREAM6 if six else UPSTREAM
+        with net.peers(six) as (client, _):
+            client.send(b"question", (asked, port))
+            assert await client.receive() == (b"question", (asked, port))
+        assert world.accepted[0][1]["IP"]["dst_addr"] == asked
+    finally:
+        net.proxy.run(f"{ip} rule del iif p0 lookup 100")
+
+
 # -- who asks --------------------------------------------------------------------
 
 

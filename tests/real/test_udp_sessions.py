@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l7mp.errors import LocalError, Loss, Reason
+from l7mp.interfaces import IKernelFlow, IStream
 from tests.protocols.real import LOOPBACK, real
 from tests.protocols.udp_world import World
 from tests.streams.loopback import (
@@ -94,6 +95,30 @@ async def test_a_port_gets_other_terms(world: World) -> None:
         peer.send(b"y", ("127.0.0.1", port))
         assert (await peer.receive())[0] == b"y"
     assert world.accepted[1][1]["UDP"]["key"] == "127.0.0.1"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("options", "forwardable"),
+    [
+        ({}, True),
+        ({"max_sessions": 9}, True),
+        ({"session_key": "source-ip"}, False),
+        ({"max_sessions": 9, "when_full": "replace"}, False),
+        ({"amplification": {}}, False),
+    ],
+)
+async def test_what_the_kernel_could_forward(
+    world: World, options: dict[str, Any], forwardable: bool
+) -> None:
+    """Where each datagram has to be looked at, the kernel is not offered the flow."""
+    _, port = await world.listen(options=options)
+    with peers() as (peer,):
+        peer.send(b"x", ("127.0.0.1", port))
+        await peer.receive()
+    flow = world.accepted[0][0]
+    assert IStream.providedBy(flow)
+    assert IKernelFlow.providedBy(flow) is forwardable
 
 
 # -- limits ----------------------------------------------------------------------
