@@ -113,7 +113,7 @@ class WebSocketClusterSpec(_Connection):
     Open a WebSocket connection for each session.
 
     Where to, and with which path and headers, can be set by rewriting
-    ``/HTTP/url/{host,port,path}`` and ``/HTTP/headers``.
+    ``/HTTP/url/{protocol,host,port,path}`` and ``/HTTP/headers``.
     """
 
     port: Port
@@ -125,7 +125,7 @@ class WebSocketClusterSpec(_Connection):
     headers: Headers | None = None
     """Headers to send, in place of the client's of the same name."""
     tls: TLSClient | None = None
-    """Speak TLS with the endpoint (``wss``)."""
+    """Speak TLS with the endpoint (``wss``), as for ``/HTTP/url/protocol: wss``."""
 
 
 # -- listening ------------------------------------------------------------------
@@ -181,15 +181,13 @@ def connect(
 ) -> Deferred[IStream]:
     """Connect to the endpoint, or to where metadata says, and shake hands."""
     path = request_path(spec.path or "/")
-    schemes = ("ws", "http") if spec.tls is None else ("wss", "https")
-    usual = Target(endpoint.address, endpoint.port or spec.port, path, schemes[0])
+    scheme = "ws" if spec.tls is None else "wss"
+    usual = Target(endpoint.address, endpoint.port or spec.port, path, scheme)
     try:
         target = upstream_target(metadata, usual)
+        tls = _security(spec.tls, target.scheme)
     except ValueError as error:
         return _refuse(f"in /HTTP/url, {error}")
-    if target.scheme not in schemes:
-        what = f"/HTTP/url/protocol is {target.scheme!r}, this cluster knows"
-        return _refuse(f"{what} {schemes[0]} only (tls or not is for its spec to say)")
     offered = spec.subprotocols
     if offered is None:
         offered = tuple(offered_subprotocols(metadata))
@@ -204,8 +202,23 @@ def connect(
         spec.settings(),
     )
     to = tcp_endpoint(context.reactor, target.host, target.port)
-    to = connect_tls(context, spec.tls, to, target.host)
+    to = connect_tls(context, tls, to, target.host)
     return attempt.begin(to, factory)
+
+
+def _security(tls: TLSClient | None, scheme: str) -> TLSClient | None:
+    """
+    How to speak TLS where ``scheme`` asks for it; a cluster need not say how.
+
+    Raises ``ValueError`` for another scheme, and where TLS would be lost.
+    """
+    if scheme in {"wss", "https"}:
+        return tls or TLSClient()
+    if scheme not in {"ws", "http"}:
+        raise ValueError(f"{scheme!r} is no protocol of WebSocket's: use ws or wss")
+    if tls is not None:
+        raise ValueError(f"{scheme!r} would be without the TLS of the cluster")
+    return None
 
 
 def _refuse(why: str) -> Deferred[IStream]:

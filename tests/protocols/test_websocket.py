@@ -268,7 +268,7 @@ async def test_a_name_without_an_address(name: str) -> None:
     [
         ({"port": "http"}, "port"),
         ({"host": "a b"}, "host"),
-        ({"protocol": "wss"}, "wss"),
+        ({"protocol": "wsss"}, "wsss"),
     ],
 )
 @pytest_twisted.ensureDeferred

@@ -16,9 +16,8 @@ import pytest_twisted
 from websockets.sync.server import ServerConnection
 
 from l7mp.errors import Loss, Reason
-from tests.protocols.websocket_peers import upstream
 from tests.real.browser import WHY_NOT, browsing
-from tests.real.whole import HOST, Program, whole
+from tests.real.whole import HOST, Program, upstream, whole
 
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
@@ -122,7 +121,7 @@ async def test_a_page_that_is_sent_away() -> None:
         connection.close(4000, "kicked")
 
     async with whole() as proxy:
-        with upstream(kick) as (_, there):
+        async with upstream(kick) as there:
             port = await proxy.serve(
                 LISTENER, {"protocol": "WebSocket", "port": there, "address": HOST}
             )

@@ -6,21 +6,11 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-import trustme
 
 from tests.real.whole import HOST, Whole, Words, python, whole
+from tests.streams.certs import Certs
 
 SIZE = 300_000
-
-
-def certificate(folder: Path) -> tuple[str, str]:
-    """A file with a key and a certificate, and one with the authority behind it."""
-    authority = trustme.CA()
-    made, known = folder / "localhost.pem", folder / "ca.pem"
-    issued = authority.issue_cert("localhost")
-    issued.private_key_and_cert_chain_pem.write_to_path(str(made))
-    authority.cert_pem.write_to_path(str(known))
-    return str(made), str(known)
 
 
 def drops(proxy: Whole) -> dict[str, int]:
@@ -37,7 +27,8 @@ def drops(proxy: Whole) -> dict[str, int]:
 @pytest_twisted.ensureDeferred
 async def test_http3_through_websocket(tmp_path: Path, deflate: bool) -> None:
     """QUIC's datagrams cross UDP, WebSocket and UDP whole; request and answer are right."""
-    own, authority = certificate(tmp_path)
+    certs = Certs(tmp_path)
+    own, authority = certs.pem("localhost"), certs.ca
     compression: Words = {"deflate": deflate}
     with python("tests.real.h3_peer", "server", own) as server:
         [listening] = await server.tells("listening")

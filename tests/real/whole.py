@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -15,6 +16,8 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from websockets.sync.server import ServerConnection, serve
 
 import l7mp.protocols
 from l7mp.core.events import Ended, Event, Listening
@@ -111,6 +114,22 @@ async def whole() -> AsyncIterator[Whole]:
         yield made
     finally:
         await made.proxy.stopService()
+
+
+@asynccontextmanager
+async def upstream(
+    handler: Callable[[ServerConnection], None], **how: Any
+) -> AsyncIterator[int]:
+    """The port of a server of the websockets package, in threads of its own."""
+    server = serve(handler, HOST, 0, max_size=None, **how)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.socket.getsockname()[1]
+    finally:
+        # Its threads wait for the ends of connections, which are here.
+        await deferToThread(server.shutdown)
+        thread.join()
 
 
 class Program:

@@ -1,6 +1,6 @@
 // A WebSocket peer of Node's ws package. It tells what happens as lines of JSON.
 //   node ws_peer.cjs client URL PLAN       node ws_peer.cjs server PLAN
-// PLAN is JSON:
+// PLAN is JSON, or @FILE that has it:
 //   options   for new WebSocket or new WebSocketServer
 //   protocols that a client offers
 //   say       what it sends first: {text: …}, {hex: …}, or {random: octets}
@@ -9,10 +9,12 @@
 //   echo      send back what comes
 "use strict";
 const crypto = require("crypto");
+const fs = require("fs");
 const WebSocket = require("ws");
 
 const [role, ...rest] = process.argv.slice(2);
-const plan = JSON.parse(rest[rest.length - 1]);
+const given = rest[rest.length - 1];
+const plan = JSON.parse(given.startsWith("@") ? fs.readFileSync(given.slice(1)) : given);
 const tell = (event) => process.stdout.write(JSON.stringify(event) + "\n");
 const digest = (data) => crypto.createHash("sha256").update(data).digest("hex");
 
