@@ -10,7 +10,7 @@ and is dropped, so ``end()`` ends the stream in both directions.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from l7mp.errors import Loss, Reason
 from l7mp.interfaces import Kind, Metadata
 from l7mp.streams.stream import Stream
 from l7mp.wire.httpmeta import HOP_BY_HOP, plain_headers
+from l7mp.wire.httprequest import trailer_facts, trailers_of
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, and values, in the order of the wire."""
@@ -40,6 +41,7 @@ class Carrier(Protocol):
 
     The exchange calls ``begin`` once, ``send`` any number of times and then one of
     ``finish``, ``cut`` and ``drop``; the carrier calls ``gone`` when that is done.
+    A tunnel is opened instead of begun, and may be ended half.
     """
 
     def pause(self) -> None:
@@ -48,14 +50,23 @@ class Carrier(Protocol):
     def resume(self) -> None:
         """Bring the request; a client that waits to be asked for it is asked."""
 
+    def inform(self, status: int, headers: Headers) -> None:
+        """Send an interim response, where the client's version has any."""
+
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head of the response."""
+
+    def open_tunnel(self, status: int, headers: Headers) -> Carrier:
+        """Send the head that opens a tunnel; what carries the tunnel from now on."""
+
+    def end_half(self) -> None:
+        """Tell the client that nothing more comes out of the tunnel."""
 
     def send(self, data: bytes) -> None:
         """Send a piece of its body."""
 
-    def finish(self) -> None:
-        """Complete the response."""
+    def finish(self, trailers: Headers) -> None:
+        """Complete the response, with these behind its body where that can be."""
 
     def cut(self) -> None:
         """Send what there is, and leave the response visibly incomplete."""
@@ -78,15 +89,19 @@ class Exchange(Stream):
 
     kind = Kind.BYTES
 
-    def __init__(self, carrier: Carrier, request: Metadata) -> None:
+    def __init__(
+        self, carrier: Carrier, request: Metadata, max_body: int | None = None
+    ) -> None:
         super().__init__()
         self.request = request
         """What metadata has under ``/HTTP``."""
         self._carrier = carrier
+        self._max_body = max_body
         self._status = 200
         self._headers: Headers = []
         self._length: int | None = None
         """How much more may be written, where a Content-Length was announced."""
+        self._trailers: Headers = []
         self._begun = False
         self.is_over = False
         """Nothing more is read or written, though what was may be under way."""
@@ -111,15 +126,25 @@ class Exchange(Stream):
         """A piece of the request's body came."""
         if self.is_over:
             self._drop("closing", len(data))
+        elif self._max_body is not None and self.bytes_in + len(data) > self._max_body:
+            self._drop("max-body", len(data))
+            self.refuse_body(self._max_body)
         else:
             self._deliver(data)
 
-    def body_ended(self) -> None:
-        """The request is complete."""
+    def body_ended(self, trailers: Headers | None = None) -> None:
+        """The request is complete, with these fields behind its body."""
         if self.is_over:
             self.read_ended = True
-        else:
-            self._read_ended()
+            return
+        if trailers and not self.read_ended and self._sink is not None:
+            self._sink.describe(trailer_facts(trailers))
+        self._read_ended()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing but the client keeps the request from being served."""
+        return not (self._begun or self.is_over or self.is_held or self.read_ended)
 
     # -- the write half: the response ---------------------------------------------
 
@@ -135,18 +160,39 @@ class Exchange(Stream):
         """
         Take ``/HTTP/status`` and ``/HTTP/headers``, unless the response has begun.
 
-        Values may be lists, for headers that are repeated.  Statuses that are not
-        final, and headers that concern the connection, are left alone.
+        Values may be lists, for headers that are repeated.  Headers that concern the
+        connection are left alone; a status that is not final is an interim response.
+        ``/HTTP/begin`` sends the head at once, and cuts a response that has one
+        already; ``/HTTP/trailers`` are sent behind the body.
         """
         about = facts.get("HTTP")
-        if self._begun or not isinstance(about, Mapping):
+        if self.is_over or not isinstance(about, Mapping):
             return
-        status = about.get("status")
+        trailers = trailers_of(facts)
+        if trailers is not None:
+            self._trailers = encoded(trailers)
+            return
+        status, headers = about.get("status"), about.get("headers")
+        fields = _final(headers) if isinstance(headers, Mapping) else None
+        if isinstance(status, int) and 101 < status < 200:
+            self._inform(status, fields or [])
+        elif not self._begun:
+            self._describe(status, fields, about.get("begin") is True)
+        elif about.get("begin") is True:
+            self._closing = Loss(Reason.PROTOCOL, "a second response came")
+            self._quit(self._carrier.cut)
+
+    def _inform(self, status: int, headers: Headers) -> None:
+        if not self._begun:
+            self._carrier.inform(status, _without_length(headers))
+
+    def _describe(self, status: Any, fields: Headers | None, now: bool) -> None:
         if isinstance(status, int) and 200 <= status <= 599:
             self._status = status
-        headers = about.get("headers")
-        if isinstance(headers, Mapping):
-            self._headers = _final(headers)
+        if fields is not None:
+            self._headers = fields
+        if now:
+            self._begin()
 
     def write(self, data: bytes) -> None:
         if self.is_over:
@@ -192,7 +238,10 @@ class Exchange(Stream):
             self._closing = Loss(Reason.PROTOCOL, "less than the Content-Length came")
             self._quit(self._carrier.cut)
         else:
-            self._quit(self._carrier.finish)
+            self._quit(self._finish)
+
+    def _finish(self) -> None:
+        self._carrier.finish(self._trailers if self._has_body else [])
 
     def _quit(self, leave: Callable[[], None]) -> None:
         self._carrier.unregisterProducer()
@@ -216,7 +265,13 @@ class Exchange(Stream):
             self._headers.append((b"connection", b"close"))
         self._begin()
         self._send(body)
-        self._quit(self._carrier.finish)
+        self._trailers = []
+        self._quit(self._finish)
+
+    def refuse_body(self, most: int) -> None:
+        """The request is larger than is taken here."""
+        what = f"at most {most} bytes of a request are taken here"
+        self.fail(413, Loss(Reason.REFUSED, what))
 
     def close(self, loss: Loss) -> None:
         """
@@ -274,7 +329,12 @@ def _final(headers: Mapping[Any, Any]) -> Headers:
     sent = [(n, v) for n, v in given if n not in HOP_BY_HOP | {"content-length"}]
     if len(lengths) == 1 and lengths[0].isascii() and lengths[0].isdigit():
         sent.append(("content-length", lengths[0]))
-    return [(name.encode("ascii"), _octets(value)) for name, value in sent]
+    return encoded(sent)
+
+
+def encoded(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Headers as they are sent."""
+    return [(name.encode("ascii"), _octets(value)) for name, value in headers]
 
 
 def _octets(text: str) -> bytes:

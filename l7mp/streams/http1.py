@@ -14,10 +14,28 @@ import h11
 from twisted.internet.interfaces import IProducer
 
 from l7mp.errors import Loss, Reason
-from l7mp.streams.http import Exchange, Headers, error_response, phrase_of, with_origin
-from l7mp.streams.httpengine import HEAD_TIME, KEEP_ALIVE, MAX_HEAD, Engine, Serve
+from l7mp.interfaces import Metadata
+from l7mp.streams.http import (
+    Carrier,
+    Exchange,
+    Headers,
+    error_response,
+    phrase_of,
+    with_origin,
+)
+from l7mp.streams.httpengine import (
+    MAX_HEAD,
+    USUAL,
+    Engine,
+    Patience,
+    Serve,
+    Settings,
+)
+from l7mp.streams.httpraw import RawTunnel
+from l7mp.streams.httptunnel import SWITCHING
 from l7mp.streams.transport import FLUSH, LINGER
 from l7mp.wire.httpmeta import request_metadata
+from l7mp.wire.httprequest import CONNECT, has_body, upgrade_of
 
 MAX_DISCARD = 256 << 10
 """
@@ -36,13 +54,23 @@ _READABLE = frozenset({h11.IDLE, h11.SEND_BODY, h11.ERROR}) | _SILENT
 class HTTP1(Engine):
     """A ``Carrier`` for the exchange of the moment."""
 
-    def __init__(self, transport: Any, clock: Any, serve: Serve) -> None:
-        super().__init__(transport, clock, serve)
+    def __init__(
+        self,
+        transport: Any,
+        clock: Any,
+        serve: Serve,
+        settings: Settings = USUAL,
+        switch: Callable[[Engine], None] = lambda _: None,
+    ) -> None:
+        """``switch`` hears what speaks on the connection when we do no more."""
+        super().__init__(transport, clock, serve, settings)
+        self._switch = switch
+        self._patience: Patience | None = None
         self._wire = h11.Connection(h11.SERVER, MAX_HEAD)
         self._exchange: Exchange | None = None
         self._discarded = 0
-        self._advancing = False
-        self._set_timer(HEAD_TIME, self._too_late)
+        self._advancing = self._is_chunked = False
+        self._set_timer(self._settings.head_timeout, self._too_late)
 
     # -- what the protocol says -----------------------------------------------------
 
@@ -53,7 +81,7 @@ class HTTP1(Engine):
             data = data.lstrip(b"\r\n")  # between requests (RFC 9112, section 2.2)
             if not data:
                 return
-            self._set_timer(HEAD_TIME, self._too_late)
+            self._set_timer(self._settings.head_timeout, self._too_late)
         self._wire.receive_data(data)
         self._advance()
 
@@ -62,6 +90,8 @@ class HTTP1(Engine):
         self._advance()
 
     def broken(self, loss: Loss) -> None:
+        if self._patience is not None:
+            self._patience.stop()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.gone(loss)
@@ -103,7 +133,7 @@ class HTTP1(Engine):
         elif isinstance(event, h11.Data):
             self._body(bytes(event.data))
         elif isinstance(event, h11.EndOfMessage):
-            self._request_ended()
+            self._request_ended(list(event.headers))
         elif isinstance(event, h11.ConnectionClosed) and self._exchange is None:
             self._leave()
         return isinstance(event, (h11.Request, h11.Data, h11.EndOfMessage))
@@ -117,16 +147,32 @@ class HTTP1(Engine):
             request.http_version.decode("ascii"),
             list(request.headers),
         )
-        exchange = self._exchange = Exchange(self, about)
+        about["body"] = has_body(about["headers"])
+        if tunnel := self._tunnel(about):
+            about["tunnel"] = tunnel
+            self._wire.next_event()  # the end of a request without a body
+        exchange = self._exchange = self._exchange_of(self, about)
         if not about["version"].startswith("1."):
             exchange.refuse(505, "HTTP/1.1 is spoken here", last=True)
-        elif about["method"] == "CONNECT":
-            exchange.refuse(501, "this is no tunnel", last=True)
         else:
-            self._serve(exchange)
+            if about["body"]:
+                self._patience = Patience(
+                    exchange, self._settings.body_timeout, self._clock.callLater
+                )
+            self._admit(exchange)
+
+    def _tunnel(self, about: Metadata) -> str:
+        """What tunnel a request asks for and may have, if any."""
+        if about["body"] or about["version"] != "1.1":
+            return ""
+        if about["method"] == "CONNECT":
+            return CONNECT if self._settings.tunnel else ""
+        return upgrade_of(about["headers"]) if self._settings.upgrade else ""
 
     def _body(self, data: bytes) -> None:
         exchange = self._exchange
+        if self._patience is not None:
+            self._patience.heard = True
         if exchange is None or exchange.is_over:
             self._discarded += len(data)
         if exchange is not None:
@@ -134,9 +180,9 @@ class HTTP1(Engine):
         elif self._discarded > MAX_DISCARD:
             self._leave()
 
-    def _request_ended(self) -> None:
+    def _request_ended(self, trailers: Headers) -> None:
         if self._exchange is not None:
-            self._exchange.body_ended()
+            self._exchange.body_ended(trailers)
         else:
             self._next()
 
@@ -181,7 +227,8 @@ class HTTP1(Engine):
         if self._is_idle():
             self._leave()
         else:
-            self._answer(408, f"no request within {HEAD_TIME:g} s")
+            limit = self._settings.head_timeout
+            self._answer(408, f"no request within {limit:g} s")
 
     # -- Carrier ------------------------------------------------------------------------
 
@@ -199,6 +246,44 @@ class HTTP1(Engine):
             self._write(self._wire.send(head))
         self._advance()
 
+    def inform(self, status: int, headers: Headers) -> None:
+        """See ``Carrier``; clients of HTTP/1.0 know no interim responses."""
+        if self._wire.their_http_version == b"1.1" and not self._lost:
+            head = h11.InformationalResponse(
+                status_code=status, headers=headers, reason=phrase_of(status).encode()
+            )
+            self._write(self._wire.send(head))
+
+    def open_tunnel(self, status: int, headers: Headers) -> Carrier:
+        """See ``Carrier``."""
+        exchange, self._exchange = self._exchange, None
+        assert exchange is not None, "a tunnel for nobody"
+        reason = phrase_of(status).encode()
+        if status == SWITCHING:
+            token = exchange.request["tunnel"].encode("latin-1")
+            own = [(b"connection", b"upgrade"), (b"upgrade", token)]
+            self._write(
+                self._wire.send(
+                    h11.InformationalResponse(
+                        status_code=status, headers=[*own, *headers], reason=reason
+                    )
+                )
+            )
+        else:
+            head = h11.Response(status_code=status, headers=headers, reason=reason)
+            self._write(self._wire.send(head))
+        early, lost = self._wire.trailing_data[0], self._lost
+        self.forget()
+        raw = RawTunnel(self._transport, self._clock, exchange, early, self._eof)
+        if lost:
+            raw.forget()
+        self._switch(raw)
+        return raw
+
+    def end_half(self) -> None:
+        """See ``Carrier``: only what carries an open tunnel is asked."""
+        raise NotImplementedError
+
     def begin(self, status: int, headers: Headers) -> None:
         """See ``Carrier``."""
         headers = with_origin(headers, self._clock.seconds())
@@ -209,6 +294,9 @@ class HTTP1(Engine):
             status_code=status, headers=headers, reason=phrase_of(status).encode()
         )
         self._write(self._wire.send(head))
+        self._is_chunked = self._wire.their_http_version == b"1.1" and all(
+            name != b"content-length" for name, _ in headers
+        )
 
     def _is_last(self) -> bool:
         """
@@ -229,9 +317,11 @@ class HTTP1(Engine):
         if not self._lost:
             self._transport.writeSequence(pieces)
 
-    def finish(self) -> None:
-        """See ``Carrier``."""
-        self._write(self._wire.send(h11.EndOfMessage()))
+    def finish(self, trailers: Headers) -> None:
+        """See ``Carrier``; only chunks can have something behind them."""
+        chunked = self._is_chunked
+        end = h11.EndOfMessage(headers=trailers if chunked else [])
+        self._write(self._wire.send(end))
         self._when_left(self._next)
 
     def cut(self) -> None:
@@ -245,6 +335,10 @@ class HTTP1(Engine):
 
     def _when_left(self, then: Callable[[], None]) -> None:
         exchange = self._exchange
+
+        if self._patience is not None:
+            self._patience.stop()
+            self._patience = None
 
         def drained() -> None:
             self._exchange = None
@@ -287,7 +381,9 @@ class HTTP1(Engine):
         elif theirs is h11.DONE:
             self._wire.start_next_cycle()
             early = self._wire.trailing_data[0]
-            self._set_timer(HEAD_TIME if early else KEEP_ALIVE, self._too_late)
+            limits = self._settings
+            limit = limits.head_timeout if early else limits.keep_alive
+            self._set_timer(limit, self._too_late)
             self._advance()
         elif self._discarded > MAX_DISCARD:
             self._leave()

@@ -17,10 +17,12 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 
 from l7mp.errors import Loss, Reason
-from l7mp.streams.http import Exchange, Headers, with_origin
+from l7mp.interfaces import Metadata
+from l7mp.streams.http import Headers, with_origin
 from l7mp.streams.http2lane import Lane
-from l7mp.streams.httpengine import HEAD_TIME, KEEP_ALIVE, Engine, Serve
+from l7mp.streams.httpengine import USUAL, Engine, Serve, Settings
 from l7mp.wire.httpmeta import request_metadata
+from l7mp.wire.httprequest import CONNECT
 
 try:
     from h2.config import H2Configuration
@@ -33,8 +35,10 @@ try:
         RequestReceived,
         StreamEnded,
         StreamReset,
+        TrailersReceived,
     )
     from h2.exceptions import ProtocolError
+    from h2.settings import SettingCodes
 except ImportError:  # the extra is not installed
     IS_AVAILABLE = False
 else:
@@ -56,8 +60,10 @@ RESETS = 200
 class HTTP2(Engine):
     """Many exchanges on one connection."""
 
-    def __init__(self, transport: Any, clock: Any, serve: Serve) -> None:
-        super().__init__(transport, clock, serve)
+    def __init__(
+        self, transport: Any, clock: Any, serve: Serve, settings: Settings = USUAL
+    ) -> None:
+        super().__init__(transport, clock, serve, settings)
         self._lanes: dict[int, Lane] = {}
         self._turns: deque[Lane] = deque()
         """Who has something to send, in the order of turns."""
@@ -70,11 +76,13 @@ class HTTP2(Engine):
         self._newest = 0
         self._wire = H2Connection(H2Configuration(client_side=False))
         self._wire.initiate_connection()
+        if settings.upgrade:
+            self._wire.update_settings({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
         # One stalled stream must not use up the window of all.
         ours = self._wire.local_settings
         window = ours.max_concurrent_streams * ours.initial_window_size
         self._wire.increment_flow_control_window(window)
-        self._set_timer(HEAD_TIME, self._bow_out)
+        self._set_timer(settings.head_timeout, self._bow_out)
 
     # -- what the protocol says -----------------------------------------------------
 
@@ -94,9 +102,8 @@ class HTTP2(Engine):
             self._requested(event)
         elif isinstance(event, DataReceived):
             self._body(event)
-        elif isinstance(event, StreamEnded):
-            if event.stream_id in self._lanes:
-                self._lanes[event.stream_id].ended()
+        elif isinstance(event, TrailersReceived | StreamEnded):
+            self._ended(event)
         elif isinstance(event, StreamReset):
             self._reset(event)
         elif isinstance(event, ConnectionTerminated):
@@ -138,14 +145,24 @@ class HTTP2(Engine):
             return
         self._newest = number
         about = _request(event.headers)
+        about["body"] = event.stream_ended is None
+        self._ask_for_tunnel(about)
         expects = about["headers"].get("expect", "").lower() == "100-continue"
         lane = self._lanes[number] = Lane(self, number, expects)
-        lane.exchange = exchange = Exchange(lane, about)
+        lane.exchange = exchange = self._exchange_of(lane, about)
         self._set_timer(None)
-        if about["method"] == "CONNECT":
-            exchange.refuse(501, "this is no tunnel")
-        else:
-            self._serve(exchange)
+        lane.watch(self._settings.body_timeout)
+        self._admit(exchange)
+
+    def _ask_for_tunnel(self, about: Metadata) -> None:
+        """CONNECT, or what RFC 8441 makes of Upgrade, where there may be any."""
+        protocol = about.pop("protocol", "")
+        if about["method"] != "CONNECT" or not about["body"]:
+            return
+        if not protocol and self._settings.tunnel:
+            about.update(tunnel=CONNECT, body=False)
+        elif protocol and self._settings.upgrade:
+            about.update(method="GET", tunnel=protocol, body=False)
 
     def _body(self, event: DataReceived) -> None:
         lane = self._lanes.get(event.stream_id)
@@ -153,6 +170,15 @@ class HTTP2(Engine):
             lane.data(event.data, event.flow_controlled_length)
         else:
             self._acknowledge(event.stream_id, event.flow_controlled_length)
+
+    def _ended(self, event: TrailersReceived | StreamEnded) -> None:
+        lane = self._lanes.get(event.stream_id)
+        if lane is None:
+            return
+        if isinstance(event, TrailersReceived):
+            lane.trailers = list(event.headers)
+        else:
+            lane.ended()
 
     def _reset(self, event: StreamReset) -> None:
         """The client gave up; one that makes a habit of it is shown the door."""
@@ -203,8 +229,9 @@ class HTTP2(Engine):
             return False
         return True
 
-    def inform(self, lane: Lane, status: int) -> None:
-        self._tell(lane, self._wire.send_headers, [(b":status", b"%d" % status)])
+    def inform(self, lane: Lane, status: int, headers: Headers) -> None:
+        head = [(b":status", b"%d" % status), *headers]
+        self._tell(lane, self._wire.send_headers, head)
         self._flush()
 
     def begin(self, lane: Lane, status: int, headers: Headers) -> None:
@@ -219,8 +246,18 @@ class HTTP2(Engine):
             self._turns.append(lane)
         self._turn()
 
+    def end_half(self, lane: Lane) -> None:
+        if lane.last_fields:
+            self._tell(lane, self._send_trailers, lane.last_fields)
+        else:
+            self._tell(lane, self._wire.end_stream)
+
+    def _send_trailers(self, number: int, trailers: Headers) -> None:
+        self._wire.send_headers(number, trailers, end_stream=True)
+
     def end(self, lane: Lane) -> None:
-        self._tell(lane, self._wire.end_stream)
+        if not lane.is_half_ended:
+            self.end_half(lane)
         if not lane.request_ended:
             self._tell(lane, self._wire.reset_stream, ErrorCodes.NO_ERROR)
 
@@ -228,6 +265,7 @@ class HTTP2(Engine):
         self._tell(lane, self._wire.reset_stream, ErrorCodes.INTERNAL_ERROR)
 
     def drop(self, lane: Lane) -> None:
+        lane.stays = False
         if lane not in self._done:
             self.reset(lane)
             self._flush()
@@ -265,7 +303,8 @@ class HTTP2(Engine):
         last, lane.last = lane.last, None
         if last is not None:
             last(lane)
-            self._done.append(lane)
+            if not lane.stays:
+                self._done.append(lane)
         lane.emptied()
         return True
 
@@ -284,7 +323,7 @@ class HTTP2(Engine):
         self._write(data)
         if self._backlog > MAX_BACKLOG and not self._lost:
             self._transport.abortConnection()
-        elif self._backlog and not self._draining and not self._leaving:
+        elif (self._backlog or self._done) and not (self._draining or self._leaving):
             self._draining = True
             self._when_drained(self._drained)
 
@@ -303,7 +342,7 @@ class HTTP2(Engine):
         if self._stopping:
             self._leave()
         elif self._timer is None:
-            self._set_timer(KEEP_ALIVE, self._bow_out)
+            self._set_timer(self._settings.keep_alive, self._bow_out)
 
 
 def _request(headers: Any) -> dict[str, Any]:
@@ -317,7 +356,11 @@ def _request(headers: Any) -> dict[str, Any]:
     if authority is not None and all(name != "host" for name, _ in named):
         named.insert(0, ("host", authority))
     target = pseudo.get(":path") or authority or ""
-    return request_metadata(pseudo[":method"], target, "2.0", named)
+    about = request_metadata(pseudo[":method"], target, "2.0", named)
+    if ":protocol" in pseudo:
+        path = request_metadata("GET", target, "2.0", ())
+        about.update(url=path["url"], protocol=pseudo[":protocol"].lower())
+    return about
 
 
 def _goaway(newest: int) -> bytes:

@@ -10,7 +10,10 @@ from twisted.internet.interfaces import IDelayedCall, IProducer
 
 from l7mp.errors import Loss
 from l7mp.streams.http import Exchange, Headers
+from l7mp.streams.httpengine import Patience
+from l7mp.streams.httptunnel import SWITCHING
 from l7mp.streams.transport import FLUSH
+from l7mp.wire.httpwebsocket import ACCEPT
 
 HIGH = 64 << 10
 """Bytes of one response that may wait for the client before its producer is paused."""
@@ -22,7 +25,7 @@ class Lanes(Protocol):
     def taken(self, lane: Lane, charged: int) -> None:
         """A session took data: the client may send as much again."""
 
-    def inform(self, lane: Lane, status: int) -> None:
+    def inform(self, lane: Lane, status: int, headers: Headers) -> None:
         """Send an interim response."""
 
     def begin(self, lane: Lane, status: int, headers: Headers) -> None:
@@ -33,6 +36,9 @@ class Lanes(Protocol):
 
     def end(self, lane: Lane) -> None:
         """Send the end of a response; the rest of the request is not wanted."""
+
+    def end_half(self, lane: Lane) -> None:
+        """Send the end of what comes out of a tunnel."""
 
     def reset(self, lane: Lane) -> None:
         """Let the client know that the response is incomplete."""
@@ -55,6 +61,13 @@ class Lane:
         self._inbox: deque[tuple[bytes, int]] = deque()
         self._bringing = False
         self.request_ended = False
+        self.trailers: Headers = []
+        """What came behind the body of the request."""
+        self.last_fields: Headers = []
+        """What goes behind that of the response."""
+        self.stays = self.is_half_ended = False
+        """Whether the end of the outbox is not that of the stream."""
+        self._patience: Patience | None = None
         self.outbox = bytearray()
         self.last: Callable[[Lane], None] | None = None
         """What ends the stream when the outbox is empty."""
@@ -62,11 +75,18 @@ class Lane:
         self._paused = False
         self._timer: IDelayedCall | None = None
 
+    def watch(self, seconds: float) -> None:
+        """Do not wait longer than that for more of the body of the request."""
+        if self.exchange.request["body"]:
+            self._patience = Patience(self.exchange, seconds, self._engine.later)
+
     # -- the request ------------------------------------------------------------------
 
     def data(self, data: bytes, charged: int) -> None:
         """The client sent some of the body, ``charged`` to its window."""
         self._inbox.append((data, charged))
+        if self._patience is not None:
+            self._patience.heard = True
         self._bring()
 
     def ended(self) -> None:
@@ -81,7 +101,7 @@ class Lane:
         """See ``Carrier``."""
         if self._expects:
             self._expects = False
-            self._engine.inform(self, 100)
+            self._engine.inform(self, 100, [])
         self._bring()
 
     def _bring(self) -> None:
@@ -95,9 +115,26 @@ class Lane:
                 self.exchange.body(data)
         self._bringing = False
         if self.request_ended and not self._inbox and self.exchange.wants_data:
-            self.exchange.body_ended()
+            self.exchange.body_ended(self.trailers)
 
     # -- the response -----------------------------------------------------------------
+
+    def inform(self, status: int, headers: Headers) -> None:
+        """See ``Carrier``."""
+        self._engine.inform(self, status, headers)
+
+    def open_tunnel(self, status: int, headers: Headers) -> Lane:
+        """See ``Carrier``; nothing is switched here, and no key answered (RFC 8441)."""
+        ours = [one for one in headers if one[0] != ACCEPT.encode()]
+        self.stays = True
+        self._engine.begin(self, 200 if status == SWITCHING else status, ours)
+        return self
+
+    def end_half(self) -> None:
+        """See ``Carrier``."""
+        self.is_half_ended = True
+        self.last = self._engine.end_half
+        self._engine.ready(self)
 
     def begin(self, status: int, headers: Headers) -> None:
         """See ``Carrier``."""
@@ -112,8 +149,9 @@ class Lane:
             self._paused = True
             self._producer.pauseProducing()
 
-    def finish(self) -> None:
+    def finish(self, trailers: Headers) -> None:
         """See ``Carrier``."""
+        self.last_fields = trailers
         self._end(self._engine.end)
 
     def cut(self) -> None:
@@ -122,6 +160,7 @@ class Lane:
 
     def _end(self, last: Callable[[Lane], None]) -> None:
         self.last = last
+        self.stays = False
         self._engine.ready(self)
         self._bring()  # what came of the request goes nowhere
 
@@ -154,4 +193,6 @@ class Lane:
         """The stream is no more."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        if self._patience is not None:
+            self._patience.stop()
         self.exchange.gone(loss)

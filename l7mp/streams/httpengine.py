@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IPullProducer
 from zope.interface import implementer
 
-from l7mp.errors import Loss
-from l7mp.streams.http import Exchange
+from l7mp.errors import Loss, Reason
+from l7mp.interfaces import Metadata
+from l7mp.streams.http import Carrier, Exchange
+from l7mp.streams.httptunnel import TunnelExchange
 from l7mp.streams.transport import FLUSH, LINGER
 
 HEAD_TIME = 60.0
@@ -21,8 +24,70 @@ KEEP_ALIVE = 75.0
 MAX_HEAD = 64 << 10
 """Bytes of request line and headers that are taken, at most."""
 
+BODY_TIME = 60.0
+"""Seconds for which the body of a request may stop coming before it is answered."""
+
+TICKS = 4
+"""How often in that time it is looked at: it may last a quarter longer."""
+
 Serve = Callable[[Exchange], None]
 """Hears of each request, as a newborn stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a listener lets its clients do."""
+
+    max_body: int | None = None
+    """Bytes of the body of a request, at most; None: any number."""
+    head_timeout: float = HEAD_TIME
+    body_timeout: float = BODY_TIME
+    """0: for ever."""
+    keep_alive: float = KEEP_ALIVE
+    tunnel: bool = False
+    """Whether to open tunnels for CONNECT."""
+    upgrade: bool = False
+    """Whether to open tunnels for what asks to be upgraded."""
+
+
+USUAL = Settings()
+
+
+class Patience:
+    """Notices that the body of a request does not come any more."""
+
+    def __init__(
+        self, exchange: Exchange, seconds: float, later: Callable[..., Any]
+    ) -> None:
+        """``later(seconds, act)`` is the clock, while there is a connection."""
+        self._exchange, self._seconds, self._later = exchange, seconds, later
+        self.heard = True
+        """Set whenever some of it has come."""
+        self._missed = 0
+        self._timer: IDelayedCall | None = None
+        if seconds:
+            self._wind()
+
+    def _wind(self) -> None:
+        self._timer = self._later(self._seconds / TICKS, self._tick)
+
+    def _tick(self) -> None:
+        if self._exchange.read_ended or self._exchange.is_over:
+            return
+        idle = self._exchange.is_waiting and not self.heard
+        self._missed = self._missed + 1 if idle else 0
+        self.heard = False
+        if self._missed < TICKS:
+            self._wind()
+        else:
+            what = f"nothing of the request came for {self._seconds:g} s"
+            self._exchange.fail(408, Loss(Reason.TIMEOUT, what))
+
+    def stop(self) -> None:
+        """Nobody waits any more."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
 
 @implementer(IPullProducer)
@@ -57,8 +122,11 @@ class Engine:
     Subclasses override ``heard``, ``client_ended``, ``broken`` and ``retire``.
     """
 
-    def __init__(self, transport: Any, clock: Any, serve: Serve) -> None:
+    def __init__(
+        self, transport: Any, clock: Any, serve: Serve, settings: Settings = USUAL
+    ) -> None:
         self._transport, self._clock, self._serve = transport, clock, serve
+        self._settings = settings
         self._timer: IDelayedCall | None = None
         self._eof = False
         """The client will send nothing more."""
@@ -118,6 +186,23 @@ class Engine:
         raise NotImplementedError
 
     # -- for the versions -----------------------------------------------------------
+
+    def _exchange_of(self, carrier: Carrier, about: Metadata) -> Exchange:
+        """The exchange, or tunnel, that a request begins."""
+        if about.get("tunnel"):
+            return TunnelExchange(carrier, about)
+        return Exchange(carrier, about, self._settings.max_body)
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Serve a request, or say why not."""
+        about, most = exchange.request, self._settings.max_body
+        length = about["headers"].get("content-length", "")
+        if about["method"] == "CONNECT" and not about.get("tunnel"):
+            exchange.refuse(501, "no tunnels are opened here", last=True)
+        elif most is not None and length.isdigit() and int(length) > most:
+            exchange.refuse_body(most)
+        else:
+            self._serve(exchange)
 
     def _when_drained(self, then: Callable[[], None]) -> None:
         """Call ``then`` when all that was written has left, unless it never does."""

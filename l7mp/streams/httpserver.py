@@ -16,7 +16,7 @@ from l7mp.streams.endpoint import TCPListening, factory_of, listen_tcp
 from l7mp.streams.http import Exchange
 from l7mp.streams.http1 import HTTP1
 from l7mp.streams.http2 import HTTP2, IS_AVAILABLE, PREFACE
-from l7mp.streams.httpengine import Engine
+from l7mp.streams.httpengine import USUAL, Engine, Settings
 from l7mp.streams.transport import loss_of
 
 ALPN = ("h2", "http/1.1") if IS_AVAILABLE else ("http/1.1",)
@@ -37,7 +37,13 @@ class HTTPConnection(Protocol):
         transport = cast(IFlowTransport, self.transport)
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
-        self.engine: Engine = HTTP1(transport, self._server.clock, self._serve)
+        self.engine: Engine = HTTP1(
+            transport,
+            self._server.clock,
+            self._serve,
+            self._server.settings,
+            self._switch,
+        )
         self._first: bytes | None = b"" if IS_AVAILABLE else None
         """What came as long as it may be the preface of HTTP/2."""
         agreed = getattr(transport, "negotiatedProtocol", None)
@@ -50,7 +56,11 @@ class HTTPConnection(Protocol):
     def _speak_http2(self) -> None:
         self._first = None
         self.engine.forget()
-        self.engine = HTTP2(self.transport, self._server.clock, self._serve)
+        server = self._server
+        self.engine = HTTP2(self.transport, server.clock, self._serve, server.settings)
+
+    def _switch(self, engine: Engine) -> None:
+        self.engine = engine
 
     def _serve(self, exchange: Exchange) -> None:
         self._server.ready(exchange, self.transport)
@@ -82,8 +92,8 @@ class HTTPConnection(Protocol):
 class HTTPServer:
     """What the connections of one listener share."""
 
-    def __init__(self, clock: Any, ready: Ready) -> None:
-        self.clock, self.ready = clock, ready
+    def __init__(self, clock: Any, ready: Ready, settings: Settings = USUAL) -> None:
+        self.clock, self.ready, self.settings = clock, ready, settings
         self.connections: set[HTTPConnection] = set()
 
     def factory(self) -> Factory:
@@ -113,12 +123,13 @@ def listen_http(
     address: str | None,
     ready: Ready,
     secure: Callable[[Factory], Any] = lambda factory: factory,
+    settings: Settings = USUAL,
 ) -> HTTPListening:
     """
     Bind a port and let ``ready`` hear of requests; raises ``LocalError``.
 
     ``secure`` may put something between the port and HTTP, such as TLS.
     """
-    server = HTTPServer(reactor, ready)
+    server = HTTPServer(reactor, ready, settings)
     factory = secure(server.factory())
     return HTTPListening(listen_tcp(reactor, port, address, factory), server)

@@ -36,9 +36,10 @@ Whatever the ``Connection`` header names is hop-by-hop, too.
 _OURS = frozenset({"content-length", "host"})
 """Headers that every request has its own of."""
 
-_NOTHING: Mapping[str, Any] = {}
+NOTHING: Mapping[str, Any] = {}
+"""No headers."""
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _AUTHORITY = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
@@ -88,8 +89,8 @@ def request_metadata(
     return {
         "version": version.removeprefix("HTTP/"),
         "method": method,
-        "url": _url(target),
-        "headers": _joined(headers),
+        "url": _connect_url(target) if method == "CONNECT" else _url(target),
+        "headers": joined(headers),
     }
 
 
@@ -99,7 +100,8 @@ def _url(target: str) -> dict[str, str]:
 
     Protocol, host and port stay empty even where the target has them: the WebSocket
     cluster connects where ``/HTTP/url/host`` says when a rewrite rule has set it, and
-    a client must not be able to aim the proxy by writing an absolute URL.
+    a client must not be able to aim the proxy by writing an absolute URL.  They are
+    what CONNECT asks for, and where its method is CONNECT nothing is aimed by them.
     """
     path, _, _ = target.partition("#")
     absolute = _ABSOLUTE.match(path)
@@ -107,7 +109,7 @@ def _url(target: str) -> dict[str, str]:
         path = path[absolute.end() :]
         path = path if path.startswith("/") else f"/{path}"
     elif not path.startswith(("/", "*")):
-        path = ""  # the authority-form of CONNECT, which names no resource
+        path = ""
     return {
         "url": target,
         "href": target,
@@ -119,25 +121,35 @@ def _url(target: str) -> dict[str, str]:
     }
 
 
+def _connect_url(target: str) -> dict[str, str]:
+    """The same of a request for a tunnel, whose target is what it asks for."""
+    try:
+        host, port = _host_and_port(target)
+    except ValueError:
+        host, port = "", ""
+    return {**_url(target), "host": host, "port": port, "path": ""}
+
+
 def _text(octets: bytes | str) -> str:
     return octets if isinstance(octets, str) else octets.decode("latin-1")
 
 
-def _joined(headers: Iterable[tuple[bytes | str, bytes | str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
+def joined(headers: Iterable[tuple[bytes | str, bytes | str]]) -> dict[str, str]:
+    """Headers by name in lower case; repeated ones are one (RFC 9110, section 5.3)."""
+    known: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name, value = _text(raw_name).lower(), _text(raw_value).strip(" \t")
-        if name in joined:
-            value = ("; " if name == "cookie" else ", ").join((joined[name], value))
-        joined[name] = value
-    return joined
+        if name in known:
+            value = ("; " if name == "cookie" else ", ").join((known[name], value))
+        known[name] = value
+    return known
 
 
 # -- from metadata to a request -----------------------------------------------
 
 
 def upstream_headers(
-    metadata: Mapping[str, Any], instead: Mapping[str, Any] = _NOTHING
+    metadata: Mapping[str, Any], instead: Mapping[str, Any] = NOTHING
 ) -> list[tuple[str, str]]:
     """
     The headers under ``/HTTP/headers`` that an upstream should see, in order.
@@ -148,14 +160,8 @@ def upstream_headers(
     header.  Rules may have set numbers and lists: those are written as JSON and as
     several headers.  Metadata without ``/HTTP`` has none.
     """
-    headers = _mapping(_mapping(metadata, "HTTP"), "headers")
-    named = {
-        name.strip().lower()
-        for key, value in headers.items()
-        if str(key).lower() == "connection"
-        for text in _values(value)
-        for name in text.split(",")
-    }
+    headers = mapping(mapping(metadata, "HTTP"), "headers")
+    named = named_by_connection(headers)
     given = {str(name).lower() for name in instead}
     passed = _except(plain_headers(headers), HOP_BY_HOP | _OURS | named | given)
     return passed + _except(plain_headers(instead), HOP_BY_HOP)
@@ -164,6 +170,17 @@ def upstream_headers(
 def handshake_headers(headers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Those of ``headers`` that a server may add to its side of the handshake."""
     return _except(plain_headers(headers), HOP_BY_HOP | _OURS)
+
+
+def named_by_connection(headers: Mapping[Any, Any]) -> set[str]:
+    """Names of headers that ``Connection`` says to be of one connection only."""
+    return {
+        name.strip().lower()
+        for key, value in headers.items()
+        if str(key).lower() == "connection"
+        for text in texts(value)
+        for name in text.split(",")
+    }
 
 
 def _except(
@@ -186,12 +203,12 @@ def plain_headers(headers: Mapping[Any, Any]) -> list[tuple[str, str]]:
     return [
         (str(name), text)
         for name, value in headers.items()
-        if _TOKEN.fullmatch(str(name))
-        for text in _values(value)
+        if TOKEN.fullmatch(str(name))
+        for text in texts(value)
     ]
 
 
-def _values(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     """A header's values as text; null and objects have no text."""
     if isinstance(value, str):
         yield _CONTROLS.sub(" ", value).strip(" \t")
@@ -201,18 +218,18 @@ def _values(value: Any) -> Iterator[str]:
         yield str(value)
     elif isinstance(value, list | tuple):
         for one in value:
-            yield from _values(one)
+            yield from texts(one)
 
 
 def offered_subprotocols(metadata: Mapping[str, Any]) -> list[str]:
     """The subprotocols that the client of a session offered (RFC 6455, section 1.9)."""
-    headers = _mapping(_mapping(metadata, "HTTP"), "headers")
+    headers = mapping(mapping(metadata, "HTTP"), "headers")
     offered: dict[str, None] = {}
     for key, value in headers.items():
         if str(key).lower() == "sec-websocket-protocol":
-            for text in _values(value):
+            for text in texts(value):
                 offered |= {name.strip(): None for name in text.split(",")}
-    return [name for name in offered if _TOKEN.fullmatch(name)]
+    return [name for name in offered if TOKEN.fullmatch(name)]
 
 
 def upstream_target(metadata: Mapping[str, Any], default: Target) -> Target:
@@ -222,10 +239,13 @@ def upstream_target(metadata: Mapping[str, Any], default: Target) -> Target:
     The host may bring its port along (``"example.org:8080"``).  Raises ``ValueError``
     for a host or a port that cannot be one.
     """
-    url = _mapping(_mapping(metadata, "HTTP"), "url")
+    about = mapping(metadata, "HTTP")
+    url = mapping(about, "url")
+    if about.get("method") == "CONNECT":  # the client's wish, and no rule's
+        url = NOTHING
 
     def part(name: str) -> str:
-        return next(_values(url.get(name)), "")
+        return next(texts(url.get(name)), "")
 
     host, port = _host_and_port(part("host"))
     path = part("path")
@@ -300,7 +320,7 @@ def _octets(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
-def _mapping(value: Any, key: str) -> Mapping[Any, Any]:
+def mapping(value: Any, key: str) -> Mapping[Any, Any]:
     """The mapping at ``key``, an empty one where rules have put something else."""
     inner = value.get(key) if isinstance(value, Mapping) else None
     return inner if isinstance(inner, Mapping) else {}

@@ -127,6 +127,7 @@ class StreamServer:
             sock, _ = self._sock.accept()
         except BlockingIOError:
             return None
+        self._ends = [end for end in self._ends if end.sock.fileno() >= 0]
         self._ends.append(SocketEnd(sock, messages=self._messages))
         return self._ends[-1]
 

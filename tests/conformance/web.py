@@ -215,6 +215,13 @@ class Served:
         return made
 
 
+def _http_server(folder: Path) -> Upstream:
+    return Served(
+        StreamServer({"protocol": "HTTP"}, (HOST, 0)),
+        lambda end: HTTPEnd(end, h11.SERVER),
+    )
+
+
 def _ws_server(folder: Path) -> Upstream:
     return Served(
         StreamServer({"protocol": "WebSocket"}, (HOST, 0)),
@@ -232,4 +239,7 @@ FRONTS = (
     Front("HTTP", BYTES, _here("HTTP"), _http_client),
     Front("WebSocket", MESSAGES, _here("WebSocket"), _ws_client),
 )
-BACKS = (Back("WebSocket", MESSAGES, _ws_server),)
+BACKS = (
+    Back("HTTP", BYTES, _http_server),
+    Back("WebSocket", MESSAGES, _ws_server),
+)

@@ -6,12 +6,21 @@ import json
 from typing import Any
 
 import pytest
+import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
 
 from l7mp.errors import Loss, Reason
 from l7mp.streams.http import Exchange, Headers, error_response, with_origin
 from l7mp.wire.httpmeta import request_metadata
+from tests.streams.loopback import until
+from tests.streams.web import Sink, get, loss_of, post, web
+from tests.streams.web2 import Client2
+
+ensure = pytest_twisted.ensureDeferred
+
+CHUNKED = get("/", "Transfer-Encoding: chunked", method="POST")
+TRAILERS = {"HTTP": {"trailers": {"X-Sum": "1", "Content-Length": "9"}}}
 
 
 class Paper:
@@ -241,3 +250,131 @@ def test_the_origin_is_named_unless_it_named_itself() -> None:
         (b"date", b"Thu, 01 Jan 1970 00:00:00 GMT"),
         (b"server", b"theirs"),
     ]
+
+
+@ensure
+async def test_trailers_of_http1() -> None:
+    """Trailers of a request are told, those of a response go behind its chunks."""
+    async with web() as host:
+        client = host.client(CHUNKED + b"1\r\nx\r\n0\r\nX-Got: a\r\n\r\n")
+        exchange = await host.exchange()
+        sink = Sink(exchange)
+        await until(lambda: sink.ended)
+        assert sink.facts == [{"HTTP": {"trailers": {"x-got": "a"}}}]
+        exchange.write(b"x")
+        exchange.describe(TRAILERS)
+        exchange.end()
+        got = await client.hears(b"0\r\nx-sum: 1\r\n\r\n")
+        assert b"ontent-Length" not in got.partition(b"\r\n\r\n")[2]
+
+
+@ensure
+@pytest.mark.parametrize(
+    ("said", "headers"),
+    [
+        (get(), {"Content-Length": "1"}),
+        (b"GET / HTTP/1.0\r\n\r\n", {}),
+        (get(method="HEAD"), {}),
+    ],
+)
+async def test_where_there_is_no_place_for_trailers(
+    said: bytes, headers: dict[str, str]
+) -> None:
+    """Without chunks nothing can be behind a body, and the response is whole."""
+    async with web() as host:
+        client = host.client(said + get("/next"))
+        exchange = await host.exchange()
+        Sink(exchange)
+        exchange.describe({"HTTP": {"status": 200, "headers": headers}})
+        exchange.write(b"x")
+        exchange.describe(TRAILERS)
+        exchange.end()
+        await until(lambda: loss_of(exchange) == "fin")
+        assert b"x-sum" not in client.pull()
+
+
+@ensure
+async def test_trailers_of_http2() -> None:
+    """The same in frames."""
+    async with web() as host:
+        client = Client2(host)
+        number = client.request("POST", end=False)
+        client.data(number, b"x")
+        client.wire.send_headers(number, [("x-got", "a")], end_stream=True)
+        client.push()
+        exchange = await host.exchange()
+        sink = Sink(exchange)
+        await until(lambda: sink.ended)
+        assert sink.facts == [{"HTTP": {"trailers": {"x-got": "a"}}}]
+        exchange.write(b"x")
+        exchange.describe(TRAILERS)
+        exchange.end()
+        assert (await client.reply(number)).trailers == {"x-sum": "1"}
+
+
+@ensure
+async def test_whether_there_is_a_body() -> None:
+    """Metadata says of every request whether it has a body."""
+    async with web() as host:
+        host.client(get() + post(b"x") + post(b"") + CHUNKED)
+        client = Client2(host)
+        client.request()
+        client.request("POST", end=False)
+        for number in range(6):
+            exchange = await host.exchange(number)
+            Sink(exchange)
+            exchange.end()
+        found = sorted(exchange.request["body"] for exchange in host.exchanges)
+        assert found == [False] * 3 + [True] * 3
+
+
+@ensure
+async def test_interim_responses() -> None:
+    """Interim responses reach clients that know them, and say nothing of the rest."""
+    hints = {"HTTP": {"status": 103, "headers": {"Link": "</a>"}, "begin": True}}
+    async with web() as host:
+        client = host.client(get())
+        old = host.client(b"GET / HTTP/1.0\r\n\r\n")
+        await until(lambda: len(host.exchanges) == 2)
+        two = Client2(host)
+        number = two.request()
+        await host.exchange(2)
+        for exchange in host.exchanges:
+            exchange.describe(hints)
+            exchange.describe({"HTTP": {"status": 100}})
+            exchange.write(b"x")
+            exchange.describe(hints)
+            exchange.end()
+        reply = await client.response()
+        assert (reply.informed, reply.status) == ([103], 200)
+        assert (await two.reply(number)).informed == [103]
+        assert b"103" not in await old.rest()
+
+
+@ensure
+async def test_a_head_that_does_not_wait() -> None:
+    """A head that is told to begin leaves before there is any body."""
+    async with web() as host:
+        client = host.client(get())
+        exchange = await host.exchange()
+        exchange.describe({"HTTP": {"status": 404, "headers": {}, "begin": True}})
+        assert (await client.hears(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
+        assert not exchange.is_over
+
+
+@ensure
+async def test_two_responses_are_none() -> None:
+    """A second head cuts off what the first has begun: what follows is another body."""
+    head = {"HTTP": {"status": 200, "headers": {}, "begin": True}}
+    async with web() as host:
+        client = host.client(get())
+        exchange = await host.exchange()
+        exchange.describe(head)
+        exchange.write(b"half")
+        exchange.describe(head)
+        exchange.write(b"again")
+        got = await client.rest()
+        assert got.endswith(b"4\r\nhalf\r\n")
+        client.close()
+        host.clients.clear()
+        await until(lambda: loss_of(exchange) == "protocol-error")

@@ -9,12 +9,16 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from l7mp.errors import Loss, Reason
-from l7mp.streams.httpengine import HEAD_TIME, KEEP_ALIVE, Engine
+from l7mp.streams.httpengine import HEAD_TIME, KEEP_ALIVE, Engine, Settings
 from l7mp.streams.transport import FLUSH, LINGER
 from tests.streams.loopback import turn, until
-from tests.streams.web import Sink, SlowReactor, get, loss_of, web
+from tests.streams.web import Sink, SlowReactor, get, loss_of, post, web
+from tests.streams.web2 import Client2
 
 ensure = pytest_twisted.ensureDeferred
+
+CHUNKED = get("/", "Transfer-Encoding: chunked", method="POST")
+SMALL = Settings(max_body=4)
 
 
 class Transport:
@@ -181,3 +185,104 @@ async def test_a_closed_stream_is_cut_in_the_end() -> None:
         await until(lambda: exchange.loss)
         assert loss_of(exchange) == "deleted"
         client.close()
+
+
+@ensure
+@pytest.mark.parametrize(
+    "said", [post(b"12345"), CHUNKED + b"3\r\n123\r\n2\r\n45\r\n0\r\n\r\n"]
+)
+async def test_bodies_that_are_too_large(said: bytes) -> None:
+    """A request larger than is taken gets a 413, announced or not."""
+    async with web(settings=SMALL) as host:
+        client = host.client(said)
+        if said is not post(b"12345"):
+            await turn(5)
+        if host.exchanges:
+            Sink(host.exchanges[0])
+        assert (await client.response()).status == 413
+        await client.rest()
+        if host.exchanges:
+            assert loss_of(host.exchanges[0]) == "refused"
+            assert host.exchanges[0].drops["max-body"] == 2
+
+
+@ensure
+async def test_bodies_that_just_fit() -> None:
+    """A body of exactly that size is taken."""
+    async with web(settings=SMALL) as host:
+        client = host.client(post(b"1234"))
+        sink = Sink(await host.exchange())
+        await until(lambda: sink.ended)
+        host.exchanges[0].end()
+        assert (await client.response()).status == 200
+
+
+@ensure
+async def test_too_large_a_body_in_http2() -> None:
+    """The stream has its 413, and the connection goes on."""
+    async with web(settings=SMALL) as host:
+        client = Client2(host)
+        number = client.request("POST", end=False)
+        Sink(await host.exchange())
+        client.data(number, b"12345")
+        assert (await client.reply(number)).status == 413
+        client.request()
+        await host.exchange(1)
+
+
+@ensure
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_body_that_stops_coming(version: int) -> None:
+    """A client that sends no more of its request, though it may, gets a 408."""
+    slow = SlowReactor()
+    async with web(slow, Settings(body_timeout=10)) as host:
+        if version == 1:
+            client = host.client(CHUNKED + b"1\r\nx\r\n")
+        else:
+            two = Client2(host)
+            number = two.request("POST", end=False)
+            client = two.tcp
+        exchange = await host.exchange()
+        for _ in range(9):
+            slow.clock.advance(2.5)  # held: it is not the client's fault
+        Sink(exchange)
+        for _ in range(3):
+            slow.clock.advance(2.5)
+        assert exchange.loss is None
+        if version == 1:
+            client.send(b"1\r\ny\r\n")
+            await until(lambda: exchange.bytes_in == 2)
+        else:
+            two.data(number, b"y")
+            await until(lambda: exchange.bytes_in == 1)
+        for _ in range(4):
+            slow.clock.advance(2.5)
+            assert exchange.loss is None
+        slow.clock.advance(2.5)
+        assert loss_of(exchange) == "timeout"
+        if version == 1:
+            assert (await client.response()).status == 408
+        else:
+            assert (await two.reply(number)).status == 408
+
+
+@ensure
+async def test_a_body_that_may_take_its_time() -> None:
+    """Nobody is hurried who has been answered already, or where there is no limit."""
+    slow = SlowReactor()
+    async with web(slow, Settings(body_timeout=0)) as host:
+        host.client(CHUNKED)
+        sink = Sink(await host.exchange())
+        slow.clock.advance(1000)
+        assert not sink.ended
+        assert host.exchanges[0].loss is None
+    slow = SlowReactor()
+    async with web(slow, Settings(body_timeout=10)) as host:
+        host.client(CHUNKED)
+        exchange = await host.exchange()
+        Sink(exchange)
+        exchange.write(b"answer")
+        for _ in range(20):
+            slow.clock.advance(2.5)
+        assert exchange.loss is None
+        exchange.close(Loss(Reason.RESET))

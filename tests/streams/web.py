@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK
 from l7mp.streams.http import Exchange
+from l7mp.streams.httpengine import USUAL, Settings
 from l7mp.streams.httpserver import HTTPListening, HTTPServer, listen_http
 from l7mp.streams.stream import Stream
 from tests.streams.loopback import until
@@ -112,6 +113,7 @@ class Reply:
     body: bytes = b""
     complete: bool = False
     informed: list[int] = field(default_factory=list)
+    trailers: dict[str, str] = field(default_factory=dict)
 
     def hear(self, event: Any) -> None:
         """Take in one of h11's events."""
@@ -151,11 +153,15 @@ class Sink(Stream):
 class Web:
     """A server, the requests that it heard of, and its clients."""
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: Any, settings: Settings) -> None:
         self.exchanges: list[Exchange] = []
         self.clients: list[Client] = []
         self.listening: HTTPListening = listen_http(
-            clock, 0, "127.0.0.1", lambda exchange, _: self.exchanges.append(exchange)
+            clock,
+            0,
+            "127.0.0.1",
+            lambda exchange, _: self.exchanges.append(exchange),
+            settings=settings,
         )
         self.port: int = self.listening.address()["port"]
 
@@ -189,9 +195,9 @@ class SlowReactor:
 
 
 @asynccontextmanager
-async def web(clock: Any = reactor) -> AsyncIterator[Web]:
+async def web(clock: Any = reactor, settings: Settings = USUAL) -> AsyncIterator[Web]:
     """A server that is gone afterwards, and its clients, too."""
-    made = Web(clock)
+    made = Web(clock, settings)
     try:
         yield made
     finally:

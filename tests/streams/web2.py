@@ -15,6 +15,7 @@ from h2.events import (
     ResponseReceived,
     StreamEnded,
     StreamReset,
+    TrailersReceived,
 )
 
 from tests.streams.loopback import until
@@ -62,6 +63,8 @@ class Client2:
         elif isinstance(event, ResponseReceived):
             fields = {str(name): str(value) for name, value in event.headers}
             reply.status, reply.headers = int(fields.pop(":status")), fields
+        elif isinstance(event, TrailersReceived):
+            reply.trailers = {str(name): str(value) for name, value in event.headers}
         elif isinstance(event, DataReceived):
             reply.body += event.data
             if self.reads:
