@@ -23,6 +23,7 @@ from l7mp.core.events import (
 from l7mp.core.idle import IdleWatch
 from l7mp.core.registry import Context
 from l7mp.core.session import Session
+from l7mp.core.stage import dial
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IListening, IStream, Metadata
 from l7mp.model import lint
@@ -52,7 +53,7 @@ class Proxy(Service):
     name = "l7mp"
 
     def __init__(self, context: Context, observers: Sequence[Observer] = ()) -> None:
-        self.context = replace(context, observe=self.observe)
+        self.context = replace(context, observe=self.observe, dial=self._dial)
         self.vocabulary = context.registry.vocabulary()
         self.config = Config()
         self.sessions: dict[str, Session] = {}
@@ -253,6 +254,9 @@ class Proxy(Service):
         if self._quiet is not None and not self.sessions:
             quiet, self._quiet = self._quiet, None
             quiet.callback(None)
+
+    def _dial(self, cluster: str, metadata: Metadata) -> Deferred[IStream]:
+        return Deferred.fromCoroutine(dial(self, cluster, metadata))
 
     # -- the service ----------------------------------------------------------------
 

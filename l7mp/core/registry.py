@@ -67,6 +67,10 @@ class Resources:
             self.forget(owner)
 
 
+Dial = Callable[[str, Metadata], Deferred[IStream]]
+"""Makes a held stream to an endpoint of a cluster; fails like a ``Connect``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a protocol may use of the world."""
@@ -76,6 +80,8 @@ class Context:
     resources: Resources = field(default_factory=Resources)
     services: Mapping[str, Any] = field(default_factory=dict)
     """What the composition root lends: ``controller`` (an ``IResource``), …"""
+    dial: Dial | None = None
+    """Connects to a cluster by its name, as it is configured then; the proxy's."""
     owner: tuple[str, str] = ("", "")
     """Who asks: ``("listener", name)`` or ``("cluster", name)``."""
 

@@ -37,8 +37,10 @@ from l7mp.model.edit import Ref
 from l7mp.model.framing import Framing
 from l7mp.model.hops import hops_of
 from l7mp.model.lint import complaints
+from l7mp.model.members import closure, flow_in
 from l7mp.model.retry import Event as RetryEvent
 from l7mp.model.retry import retries
+from l7mp.model.spec import FlowOf
 from l7mp.streams.framed import framed
 
 NEVER_TRIED = Loss(Reason.LOCAL, "never tried")
@@ -137,7 +139,8 @@ class Session:
             self.stages.extend(Stage(role, name) for name in names)
         self.refs.update(("rulelist", name) for name in decision.passed)
         self.refs.update({("rule", decision.rule), ("route", route.name)})
-        self.refs.update(("cluster", stage.origin) for stage in self.stages[1:])
+        stages = [stage.origin for stage in self.stages[1:]]
+        self.refs.update(("cluster", name) for name in closure(config, stages))
         self._say(Routed(self.name, decision.rulelist, decision.rule, route.name))
 
     def _attempt(self, index: int, event: RetryEvent, cause: Loss) -> None:
@@ -228,7 +231,11 @@ class Session:
 
     def _framings(self) -> tuple[Framing | None, ...]:
         stops = [stage.stop for stage in self.stages]
-        return hops_of(stops, self._framing, self._world.vocabulary.flow_of).framings
+        return hops_of(stops, self._framing, self._flow_of).framings
+
+    @property
+    def _flow_of(self) -> FlowOf:
+        return flow_in(self._world.config, self._world.vocabulary.flow_of)
 
     def _frame(self, index: int, framing: Framing | None) -> IStream:
         """Let a stage carry messages, if there is a framing that says how."""
@@ -243,8 +250,7 @@ class Session:
 
     def _warn_of_lost_boundaries(self) -> None:
         stops = [stage.stop for stage in self.stages]
-        flow_of = self._world.vocabulary.flow_of
-        for warning in complaints(stops, self._framing, flow_of):
+        for warning in complaints(stops, self._framing, self._flow_of):
             if warning not in self.warnings:
                 self.warnings.append(warning)
                 self._say(Warned(f"session {self.name}", warning))

@@ -17,9 +17,10 @@ from l7mp.model import balance, pointer
 from l7mp.model.config import Cluster, Config, EndPoint
 from l7mp.model.declared import Retry
 from l7mp.model.framing import Framing
-from l7mp.model.hops import Stop
+from l7mp.model.hops import Stop, is_framed
 from l7mp.model.retry import Event, attempt_limit, delays
 from l7mp.model.spec import Vocabulary
+from l7mp.streams.framed import framed
 
 
 class World(Protocol):
@@ -102,11 +103,7 @@ async def connect(
 async def _attempt(
     world: World, stage: Stage, metadata: Metadata, limit: float
 ) -> IStream:
-    cluster = world.config.clusters.get(stage.origin)
-    if cluster is None:
-        raise RemoteError(
-            Loss(Reason.NO_CLUSTER, f'there is no cluster "{stage.origin}"')
-        )
+    cluster = _cluster(world, stage.origin)
     endpoint = choose(cluster, metadata)
     stage.endpoint, stage.spec = endpoint, cluster.spec
     stage.protocol, stage.framing = cluster.spec.protocol, cluster.framing
@@ -115,6 +112,25 @@ async def _attempt(
     if not connecting.called:
         connecting = within(connecting, limit, context.reactor, endpoint.address)
     stream: IStream = await connecting
+    return stream
+
+
+def _cluster(world: World, name: str) -> Cluster:
+    cluster = world.config.clusters.get(name)
+    if cluster is None:
+        raise RemoteError(Loss(Reason.NO_CLUSTER, f'there is no cluster "{name}"'))
+    return cluster
+
+
+async def dial(world: World, name: str, metadata: Metadata) -> IStream:
+    """Connect to a cluster that is no stage of its own, with the cluster's framing."""
+    cluster = _cluster(world, name)
+    context = world.context.on_behalf_of("cluster", name)
+    endpoint = choose(cluster, metadata)
+    stream: IStream = await context.connect(cluster.spec, endpoint, metadata)
+    framing = cluster.framing
+    if framing is not None and is_framed(framing):
+        return framed(stream, framing.format, framing.max_message)
     return stream
 
 

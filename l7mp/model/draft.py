@@ -26,7 +26,8 @@ from l7mp.model.config import (
 )
 from l7mp.model.framing import Format, Framing, framing_of
 from l7mp.model.hops import framable, is_framed
-from l7mp.model.loops import find_loop
+from l7mp.model.loops import loop_problems
+from l7mp.model.members import owner_of
 from l7mp.model.naming import Names, paired
 from l7mp.model.problem import Invalid, Problem
 from l7mp.model.spec import Spec, Vocabulary
@@ -61,9 +62,9 @@ class Draft:
 
     def freeze(self) -> Config:
         """The configuration, or ``Invalid`` with all its problems."""
-        if self._applies and not self.problems:
-            self._check_apply_loops()
         config = self._config()
+        if not self.problems:
+            self.problems += loop_problems(config, self._applies)
         if self.admin.boundaries == "refuse" and not self.problems:
             flow_of, places = self._vocabulary.flow_of, self._routes_at
             self.problems += lint.boundary_problems(config, flow_of, places)
@@ -308,7 +309,7 @@ class Draft:
         key = balancer.key
         self.clusters[name] = Cluster(
             name=name,
-            spec=it.spec,
+            spec=self._standing(it.spec, name, f"{at}/spec/clusters"),
             loadbalancer=balancer,
             key=None if key is None else pointers.parse(key),
             virtual=virtual,
@@ -318,6 +319,15 @@ class Draft:
         )
         self._add_endpoints(name, it.endpoints, f"{at}/endpoints")
         return name
+
+    def _standing(self, spec: Spec, cluster: str, at: str) -> Spec:
+        """A specification whose members are all names; those defined in it are added."""
+        if not spec.members:
+            return spec
+        before = self._previous.clusters.get(cluster)
+        former = before.spec.members if before else ()
+        parent = owner_of(cluster)
+        return spec.standing_on(self._chain(spec.members, at, cluster, parent, former))
 
     def _add_endpoints(
         self, cluster: str, given: Sequence[say.EndPoint] | int | None, at: str
@@ -409,16 +419,12 @@ class Draft:
         self, given: Framing | Format | None, spec: Spec, at: str
     ) -> Framing | None:
         framing = framing_of(given)
-        if is_framed(framing) and not framable(self._vocabulary.flow_of(spec)):
+        if is_framed(framing) and not (
+            framable(self._vocabulary.flow_of(spec)) and not spec.members
+        ):
             what = f"{spec.protocol} carries no plain stream of bytes to put frames in"
             self.refuse(f"{at}/framing", what, "leave the framing out")
         return framing
-
-    def _check_apply_loops(self) -> None:
-        loop = find_loop(self.rulelists, self.rules)
-        if loop:
-            what = f"rulelists apply each other in a loop: {' → '.join(loop)}"
-            self.refuse("", what, "remove one of the apply actions")
 
 
 def _was_endpoint(it: say.EndPoint, old: EndPoint) -> bool:

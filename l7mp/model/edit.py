@@ -23,6 +23,7 @@ from l7mp.model.config import (
     RuleList,
 )
 from l7mp.model.draft import Draft
+from l7mp.model.members import owner_of
 from l7mp.model.spec import Vocabulary
 
 Ref = tuple[ObjectKind, str]
@@ -256,9 +257,14 @@ class _Removal:
         _orphan(self.clusters, name)
 
     def cluster(self, name: str, recursive: bool) -> None:
-        del self.clusters[name]
+        cluster = self.clusters.pop(name)
         if recursive:
             self.severed.add(("cluster", name))
+        for member in cluster.spec.members if recursive else ():
+            inner = self.clusters.get(member)
+            if inner is not None and inner.parent == owner_of(name):
+                self.cluster(member, recursive)
+        _orphan(self.clusters, owner_of(name))
 
 
 Child = TypeVar("Child", RuleList, Rule, Route, Cluster)

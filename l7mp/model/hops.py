@@ -17,7 +17,8 @@ BYTES = "byte-stream"
 DATAGRAMS = "datagram-stream"
 
 _PLAIN = Flow(BYTES, BYTES)
-_FRAMED = Flow(DATAGRAMS, DATAGRAMS)
+FRAMED = Flow(DATAGRAMS, DATAGRAMS)
+"""What a stage is that has a framing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,11 @@ def hops_of(stops: Sequence[Stop], route: Framing | None, flow_of: FlowOf) -> Ho
     )
     if route is not None and mixed:
         framings = [
-            route if own is None and framable(flow) else own
-            for flow, own in zip(flows, framings, strict=True)
+            route if own is None and framable(flow) and not stop.spec.members else own
+            for stop, flow, own in zip(stops, flows, framings, strict=True)
         ]
     flows = [
-        _FRAMED if is_framed(framing) else flow
+        FRAMED if is_framed(framing) else flow
         for flow, framing in zip(flows, framings, strict=True)
     ]
     quiet = [framing is not None and not is_framed(framing) for framing in framings]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from l7mp.model.config import Config, Listener, Route
 from l7mp.model.framing import Framing
 from l7mp.model.hops import Stop, hops_of
+from l7mp.model.members import flow_in
 from l7mp.model.problem import Problem
 from l7mp.model.spec import FlowOf
 
@@ -43,6 +44,7 @@ def boundary_problems(
 
 def _told(config: Config, flow_of: FlowOf, *, strictly: bool) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
+    flow_of = flow_in(config, flow_of)
     for listener in config.listeners.values():
         for name in routes_of(config, listener.rules):
             route = config.routes.get(name)

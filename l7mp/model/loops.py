@@ -1,10 +1,24 @@
-"""Rulelists that apply each other without end."""
+"""Rulelists that apply each other, and clusters that stand on each other, without end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from l7mp.model.config import Rule, RuleList
+from l7mp.model.config import Config, Rule, RuleList
+from l7mp.model.members import follows
+from l7mp.model.problem import Problem
+
+
+def loop_problems(config: Config, applies: bool) -> Iterator[Problem]:
+    """What has no end; ``applies`` says whether rulelists are worth a look."""
+    loop = find_loop(config.rulelists, config.rules) if applies else ()
+    if loop:
+        what = f"rulelists apply each other in a loop: {' → '.join(loop)}"
+        yield Problem("", what, "remove one of the apply actions")
+    loop = find_cycle(follows(config.clusters))
+    if loop:
+        what = f"clusters stand on each other in a loop: {' → '.join(loop)}"
+        yield Problem("", what, "take one of them out of another")
 
 
 def find_loop(
@@ -19,6 +33,11 @@ def find_loop(
         ]
         for name, rulelist in rulelists.items()
     }
+    return find_cycle(follows)
+
+
+def find_cycle(follows: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The names along a cycle, the first repeated; () if none."""
     done: set[str] = set()
     for start in follows:
         trail: dict[str, Iterator[str]] = {}

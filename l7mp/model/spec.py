@@ -54,6 +54,15 @@ class Spec(Declared):
         """The keys that were given and have no effect; worth a warning."""
         return self._ignored
 
+    @property
+    def members(self) -> tuple[Any, ...]:
+        """The clusters that this one stands on: names, and definitions until named."""
+        return ()
+
+    def standing_on(self, names: tuple[str, ...]) -> Spec:
+        """The same with its members given by name."""
+        raise NotImplementedError
+
     def carries(self, kind_of: KindOf) -> str | None:
         """
         What streams carry, ``byte-stream`` or ``datagram-stream``, if not what the

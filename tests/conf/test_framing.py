@@ -50,19 +50,16 @@ def test_framing(run: Run) -> None:
             client.send(b"burst")
         assert [client.recv(99) for _ in range(50)] == [b"re: burst"] * 50
 
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
-        there.settimeout(LIMIT)
-        there.bind((HOST, it.ports[18303]))
-        with it.tcp(18302) as client:
-            client.sendall(b"a line\r\nand ano")
-            assert there.recv(99) == b"a line"
-            client.sendall(b"ther\nlast")
-            message, back = there.recvfrom(99)
-            assert message == b"and another"
-            there.sendto(b"answer", back)
-            assert client.recv(99) == b"answer\n"
-            client.shutdown(socket.SHUT_WR)
-            assert there.recv(99) == b"last"
+    with there(it.ports[18303]) as service, it.tcp(18302) as client:
+        client.sendall(b"a line\r\nand ano")
+        assert service.recv(99) == b"a line"
+        client.sendall(b"ther\nlast")
+        message, back = service.recvfrom(99)
+        assert message == b"and another"
+        service.sendto(b"answer", back)
+        assert client.recv(99) == b"answer\n"
+        client.shutdown(socket.SHUT_WR)
+        assert service.recv(99) == b"last"
 
 
 def test_python_transform(run: Run) -> None:
@@ -82,3 +79,38 @@ def test_exec_transform(run: Run) -> None:
         assert exchange(one, b"The cat sat") == b"The dog sat"
         assert exchange(two, b"concatenate") == b"condogenate"
         assert exchange(one, b"") == b""
+
+
+def there(port: int) -> socket.socket:
+    """A service that hears datagrams at a port."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(LIMIT)
+    sock.bind((HOST, port))
+    return sock
+
+
+def test_fanout(run: Run) -> None:
+    """A copy harms nobody, there or not; and of two services the first to answer wins."""
+    it = run("fanout.yaml")
+    with there(it.ports[18332]) as service, it.udp(18330) as client:
+        client.send(b"one")  # nobody is there to get the copy
+        heard, back = service.recvfrom(99)
+        service.sendto(b"re: " + heard, back)
+        assert client.recv(99) == b"re: one"
+        with there(it.ports[18333]) as copy, it.udp(18330) as another:
+            another.send(b"two")
+            assert copy.recv(99) == b"two"
+            heard, back = service.recvfrom(99)
+            service.sendto(b"re: " + heard, back)
+            assert another.recv(99) == b"re: two"
+
+            with it.udp(18331) as racer:
+                racer.send(b"who?")
+                heard, back = copy.recvfrom(99)
+                copy.sendto(b"me", back)
+                assert racer.recv(99) == b"me"
+                assert service.recv(99) == b"who?"
+                racer.send(b"you")
+                assert copy.recv(99) == b"you"
+                client.send(b"last")  # nothing of "you" is before it
+                assert service.recv(99) == b"last"

@@ -17,6 +17,11 @@ def same(data: bytes) -> bytes:
     return data
 
 
+def bytes_hex(data: bytes) -> bytes:
+    """What goes in comes out in hexadecimal digits."""
+    return data.hex().encode()
+
+
 def _is_encapsulated(want: bytes, got: bytes) -> bool:
     try:
         return base64.b64decode(json.loads(got)["payload"]) == want
@@ -31,6 +36,28 @@ INNERS = (
     Inner("JSONEncap", {"protocol": "JSONEncap"}, same, matches=_is_encapsulated),
     Inner("JSONDecap", {"protocol": "JSONDecap"}, lambda _: b"inside", ENCAPSULATED),
     Inner("Metric", {"protocol": "Metric"}, same),
+    Inner(
+        "Frame",
+        {"protocol": "Frame", "framing": "netstring"},
+        lambda data: b"%d:%s," % (len(data), data),
+    ),
+    Inner(
+        "Deframe",
+        {"protocol": "Deframe", "framing": "netstring"},
+        lambda _: b"inside",
+        b"6:inside,",
+    ),
+    Inner("Python", {"protocol": "Python", "call": "binascii:b2a_hex"}, bytes_hex),
+    Inner("Exec", {"protocol": "Exec", "command": ["cat"]}, same),
+    Inner(
+        "FanOut",
+        {"protocol": "FanOut", "clusters": ["echo", "hole"]},
+        same,
+        others=(
+            {"name": "echo", "spec": {"protocol": "Echo"}},
+            {"name": "hole", "spec": {"protocol": "Discard"}},
+        ),
+    ),
     Inner("Sync", {"protocol": "Sync", "query": "/name"}, lambda _: None),
     Inner(
         "Prometheus",

@@ -27,8 +27,8 @@ WORDS = REGISTRY.vocabulary()
 PAIRED = sorted(p.name for p in REGISTRY.protocols.values() if p.listen and p.connect)
 SILENT = {"Discard", "Sync"}
 """Transforms that, by design, give nothing back to whoever writes to them."""
-ASYNCHRONOUS = {"Exec"}
-"""Transforms whose answers take a process, and so have tests of their own."""
+ELSEWHERE = {"Exec", "FanOut"}
+"""Transforms that need a process or other clusters, and so have tests of their own."""
 
 REFLECTING = sorted(
     p.name for p in REGISTRY.protocols.values() if p.virtual and p.kind is None
@@ -222,7 +222,7 @@ async def test_a_loss_is_told_once(pair: Pair) -> None:
     assert await again == heard[0]
 
 
-@pytest.mark.parametrize("name", sorted({*REFLECTING} - SILENT - ASYNCHRONOUS))
+@pytest.mark.parametrize("name", sorted({*REFLECTING} - SILENT - ELSEWHERE))
 def test_transforms_keep_the_contract(name: str) -> None:
     """What stands in a ring without a peer of its own keeps the same promises."""
     services = {"metrics": Metrics()}

@@ -22,6 +22,7 @@ from l7mp.protocols import (
     discard,
     echo,
     exec,
+    fanout,
     frame,
     jsondecap,
     jsonencap,
@@ -44,7 +45,7 @@ Where = tuple[str, int] | str
 """A TCP address, or a path."""
 
 MODULES = (
-    deframe, discard, echo, exec, frame, jsondecap, jsonencap, jsonsocket, l7mpcontroller, logger, metric,
+    deframe, discard, echo, exec, fanout, frame, jsondecap, jsonencap, jsonsocket, l7mpcontroller, logger, metric,
     pipe, prometheus, stdio, sync, tcp, udp, unixdomainsocket,
 )  # fmt: skip
 
