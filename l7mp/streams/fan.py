@@ -43,6 +43,11 @@ class Branch:
         self.backlog_bytes = 0
         self._fan = fan
 
+    @property
+    def loss(self) -> Loss | None:
+        """Whether there is any use in writing here."""
+        return self._fan.loss
+
     def keep(self, data: bytes) -> int:
         """Have this written later; how many older messages it has pushed out."""
         self.backlog.append(data)

@@ -30,6 +30,11 @@ class _Inlet:
         self._framed = framed
         self.write: Callable[[bytes], None] = framed.received
 
+    @property
+    def loss(self) -> Loss | None:
+        """Whether there is any use in writing here."""
+        return self._framed.loss
+
     def describe(self, facts: Metadata) -> None:
         """Metadata travels on, as it does without a framing."""
         self._framed.pass_on(facts)

@@ -14,6 +14,7 @@ from l7mp.interfaces import SINK, IStream, Kind, Note
 from l7mp.streams import fan as fans
 from l7mp.streams.fan import Fan
 from l7mp.testing import Memory, check_stream
+from tests.core.support import same
 
 FIN = Loss(Reason.FIN)
 RESET = Loss(Reason.RESET)
@@ -298,3 +299,14 @@ def test_pressed_before_there_is_a_writer() -> None:
     fan.branches[0].resumeProducing()
     assert fan.is_held  # nobody reads it
     fan.hold(SINK)
+
+
+def test_a_transform_for_a_branch() -> None:
+    """One that closes hands on what waits, as long as somebody reads it."""
+    world = World(branches=1, late=1)
+    transform = same()
+    world.fan.attach(0, transform)
+    world.source.inject(b"x")
+    assert world.sink.written == [b"x"]
+    transform.close(FIN)
+    assert world.fan.loss == FIN

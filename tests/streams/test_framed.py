@@ -9,6 +9,7 @@ from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK, IStream, Kind, Note
 from l7mp.streams.framed import KEEP, Framed, framed
 from l7mp.testing import Memory, check_stream
+from tests.core.support import same
 
 FIN = Loss(Reason.FIN)
 
@@ -236,3 +237,15 @@ def test_memory_of_the_sent_is_bounded() -> None:
     stream.write(b"y" * (KEEP + 1))
     stream.write(b"z" * (KEEP + 1))
     assert [message[:1] for _, message in stream._sent] == [b"z"]
+
+
+def test_a_transform_inside() -> None:
+    """One that closes hands on what waits, as long as somebody reads it."""
+    transform, sink = same(), Memory()
+    stream = framed(transform, "u8")
+    stream.deliver_to(sink)
+    stream.release(SINK)
+    stream.write(b"x")
+    stream.close(FIN)
+    assert sink.written == [b"x"]
+    assert stream.loss == FIN
