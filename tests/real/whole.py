@@ -60,15 +60,18 @@ class Whole:
         One listener whose route has these stages, the destination last.
 
         A stage is the specification of a cluster, with an ``address`` for the
-        endpoint of one that has any. Returns the port, which the kernel chose.
+        endpoint of one that has any; ``match`` and ``rewrite`` are those of the rule.
+        Returns the port, which the kernel chose.
         """
         words = self.registry.vocabulary()
         clusters = [_cluster(at, dict(stage)) for at, stage in enumerate(stages)]
         names = [cluster["name"] for cluster in clusters]
         action = {"destination": names[-1], "ingress": names[:-1], **route}
-        rule = {"action": {"route": action}}
+        rule: Words = {"action": {"route": action}}
         if "rewrite" in route:
             rule["action"]["rewrite"] = action.pop("rewrite")
+        if "match" in route:
+            rule["match"] = action.pop("match")
         said = declared.Config.model_validate(
             {
                 "clusters": clusters,
