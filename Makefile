@@ -6,12 +6,15 @@ CONFIG ?= conf/l7mp-minimal.yaml
 # more for pytest, for example: make test TESTS=tests/wire ARGS='-x -k json'
 TESTS ?=
 ARGS ?=
+# for make fuzz: how long each target has, and which targets
+SECONDS ?= 60
+TARGETS ?=
 
 BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format matrix bench reference wheel clean dev
+.PHONY: help run test fuzz lint format matrix bench reference wheel clean dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +28,10 @@ test: ## all tests, with the coverage gates; or some, with TESTS= and ARGS=
 	@scripts/node-packages
 	@scripts/venv http2 tls test
 	@scripts/test $(TESTS) $(ARGS)
+
+fuzz: ## fuzz the readers of strangers' bytes; for SECONDS= each, or some with TARGETS=
+	@scripts/venv http2 tls test fuzz
+	@scripts/fuzz $(SECONDS) $(TARGETS)
 
 lint: ## ruff, mypy and import-linter; changes nothing
 	@scripts/venv http2 tls test lint

@@ -25,6 +25,7 @@ NOT_MIRRORED = {
 OF_THE_WHOLE = {
     "conf": "the examples, as a user runs them",
     "conformance": "one suite over every protocol of the registry",
+    "fuzz": "whatever reads bytes of strangers, under any bytes",
     "real": "real programs as peers",
 }
 
