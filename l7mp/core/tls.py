@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 
 from l7mp.core.events import HandshakeFailed
 from l7mp.core.registry import Context
 from l7mp.errors import LocalError, Loss
+from l7mp.interfaces import IStream, Metadata
 from l7mp.model.tls import TLSClient, TLSServer
 
 if TYPE_CHECKING:
@@ -57,6 +59,50 @@ def connect_tls(
     return TLSEndpoint(context.reactor, _client(context, tls, alpn), endpoint, host)
 
 
+def serve_dtls(
+    context: Context, tls: TLSServer, ready: Callable[[IStream, Any, Metadata], None]
+) -> Callable[[Any], None]:
+    """
+    What takes new flows of datagrams, and lets ``ready`` hear of streams inside of them.
+
+    It hears of the stream, the flow, and what metadata says of TLS.
+    """
+    _need_openssl()
+    from l7mp.streams.dtls import DTLSServer
+    from l7mp.streams.tls_context import Cookies, ServerTLS
+
+    def failed(peer: str, loss: Loss) -> None:
+        context.observe(HandshakeFailed(context.owner[1], peer, loss))
+
+    def secure(cookies: Cookies) -> ServerTLS:
+        return ServerTLS(tls, (), context.warn, context.reactor, cookies)
+
+    return DTLSServer(
+        context.reactor,
+        secure,
+        lambda stream, flow: ready(stream, flow, {"TLS": stream.tls_facts}),
+        failed,
+    ).arrived
+
+
+def connect_dtls(
+    context: Context, tls: TLSClient, flow: IStream, host: str, linger: float
+) -> Deferred[IStream]:
+    """A stream inside of a newborn flow of datagrams to ``host``."""
+    _need_openssl()
+    from l7mp.streams.dtls import connect_flow
+
+    security = _client(context, tls, (), datagrams=True)
+    return connect_flow(context.reactor, security, flow, host, linger)
+
+
+def prepare_dtls(context: Context, spec: Any) -> None:
+    """The same as ``prepare_tls`` for datagrams."""
+    if spec.tls is not None:
+        _need_openssl()
+        _client(context, spec.tls, (), datagrams=True)
+
+
 def prepare_tls(context: Context, spec: Any) -> None:
     """Raise ``LocalError`` if what the ``tls`` of a cluster's spec names is of no use."""
     if spec.tls is not None:
@@ -64,14 +110,17 @@ def prepare_tls(context: Context, spec: Any) -> None:
         _client(context, spec.tls, ())
 
 
-def _client(context: Context, tls: TLSClient, alpn: Sequence[str]) -> ClientTLS:
+def _client(
+    context: Context, tls: TLSClient, alpn: Sequence[str], *, datagrams: bool = False
+) -> ClientTLS:
     """The cluster's, which reads no files for each session."""
     from l7mp.streams.tls_context import ClientTLS
 
     def make() -> ClientTLS:
-        return ClientTLS(tls, alpn, context.warn, context.reactor)
+        return ClientTLS(tls, alpn, context.warn, context.reactor, datagrams=datagrams)
 
-    return context.resources.get((*context.owner, "TLS", tuple(alpn)), make)
+    owner = (*context.owner, "DTLS" if datagrams else "TLS", tuple(alpn))
+    return context.resources.get(owner, make)
 
 
 def _need_openssl() -> None:

@@ -11,6 +11,7 @@ from l7mp.model.explain import Says, complaint
 from l7mp.model.multicast import Membership, Sending
 from l7mp.model.sockets import SourceBind, UDPSocketOptions
 from l7mp.model.spec import Spec
+from l7mp.model.tls import TLSClient, TLSServer
 from l7mp.model.types import Address, AddressPort, AnyPort, Pointer, Port, Seconds
 
 IDLE = 60.0
@@ -145,6 +146,8 @@ class UDPListenerSpec(Spec):
     """What to ask of the socket; listeners that share a port must ask the same."""
     options: UDPListenerOptions = UDPListenerOptions()
     """How to treat peers."""
+    tls: TLSServer | None = None
+    """Speak DTLS 1.2 with peers; who does not is dropped."""
 
     @model_validator(mode="after")
     def _singleton_has_its_peer(self) -> UDPListenerSpec:
@@ -172,6 +175,13 @@ class UDPListenerSpec(Spec):
             what = f"what is sent to a group never arrives at {self.address}"
             hint = "leave address out, or give a group's"
             raise complaint(what, hint)
+        return self
+
+    @model_validator(mode="after")
+    def _one_speaks_tls(self) -> UDPListenerSpec:
+        if self.tls and (self.multicast or self.options.session_key != "4-tuple"):
+            what = "DTLS is for two, who are known by their addresses and ports"
+            raise complaint(what, "leave tls out, or multicast and session_key")
         return self
 
     @property
@@ -230,6 +240,16 @@ class UDPClusterSpec(Spec):
     """What to ask of each session's socket."""
     options: UDPClusterOptions = UDPClusterOptions()
     """How sessions are treated."""
+    tls: TLSClient | None = None
+    """Speak DTLS 1.2 with the endpoint."""
+
+    @model_validator(mode="after")
+    def _one_speaks_tls(self) -> UDPClusterSpec:
+        if self.tls and (
+            self.broadcast or self.multicast or self.options.answers == "any"
+        ):
+            raise complaint("DTLS is for two", "leave tls out, or the many")
+        return self
 
     @model_validator(mode="after")
     def _own_ports_for_all(self) -> UDPClusterSpec:

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from l7mp.core.registry import Accept, Context, Protocol
+from l7mp.core.tls import connect_dtls, prepare_dtls, serve_dtls
 from l7mp.errors import LocalError, Loss, Reason, RemoteError
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model import pointer
@@ -111,19 +112,24 @@ async def _listen(
     except RemoteError as error:
         raise LocalError(error.loss.detail) from error
 
-    def ready(flow: PeerFlow) -> None:
+    def ready(stream: IStream, flow: PeerFlow, facts: Metadata) -> None:
         peer, port, own, own_port, _ = flow.five_tuple()
         metadata: Metadata = {
             "IP": {"src_addr": peer, "dst_addr": own},
             "UDP": {"src_port": port, "dst_port": own_port},
+            **facts,
         }
         key = key_of_flow(flow)
         if key is not None:
             metadata["UDP"]["key"] = key
-        accept(flow, metadata, f"{host_port(peer, port)}-{host_port(own, own_port)}")
+        accept(stream, metadata, f"{host_port(peer, port)}-{host_port(own, own_port)}")
 
+    def plain(flow: PeerFlow) -> None:
+        ready(flow, flow, {})
+
+    take = serve_dtls(context, spec.tls, ready) if spec.tls else plain
     shared = _shared_socket(context, place, spec)
-    door = _door(shared, ready, allowed, spec)
+    door = _door(shared, take, allowed, spec)
     return _Listening(shared, door, context.reactor)
 
 
@@ -302,9 +308,14 @@ async def _connect(
     for remote in _old_first(found):
         for place in places(bind, local, metadata):
             try:
-                return _flow(context, spec, remote, place)
+                flow = _flow(context, spec, remote, place)
             except RemoteError as error:
                 last = error
+                continue
+            if spec.tls is None:
+                return flow
+            linger = spec.options.linger
+            return await connect_dtls(context, spec.tls, flow, endpoint.address, linger)
     raise last
 
 
@@ -344,5 +355,6 @@ protocol = Protocol(
     listen=listen,
     cluster=UDPClusterSpec,
     connect=connect,
+    prepare=prepare_dtls,
     tag="UDP",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -21,6 +21,9 @@ Warn = Callable[[str], None]
 
 _VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
+_DTLS_1_2 = 0xFEFD
+"""The version as it is on the wire, for which pyOpenSSL has no name."""
+
 _OPTIONS = (
     SSL.OP_NO_COMPRESSION
     | SSL.OP_NO_RENEGOTIATION
@@ -28,6 +31,9 @@ _OPTIONS = (
     # Sessions are not resumed: each handshake looks at the certificates of today.
     | SSL.OP_NO_TICKET
 )
+
+MTU = 1232
+"""Octets of the datagrams of a handshake, which fit into any packet of IPv6."""
 
 _CLIENTS = {
     "none": SSL.VERIFY_NONE,
@@ -108,10 +114,44 @@ def _trust(context: SSL.Context, ca: str) -> None:
         ) from error
 
 
-def _context(method: int, tls: TLSServer | TLSClient) -> SSL.Context:
-    """What both sides and both kinds have in common."""
+class Cookies(Protocol):
+    """What DTLS gives to peers so that they prove where they are."""
+
+    def cookie(self, connection: SSL.Connection) -> bytes:
+        """For the peer that is greeted."""
+
+    def is_cookie(self, connection: SSL.Connection, said: bytes) -> bool:
+        """Whether that is it."""
+
+
+def _datagram_context(method: int, tls: TLSServer | TLSClient) -> SSL.Context:
+    if tls.min_version != "TLSv1.2":
+        raise LocalError(
+            f"over datagrams there is DTLS 1.2 only, not what {tls.min_version}"
+            " corresponds to: leave min_version out"
+        )
+    context = SSL.Context(method)
+    context.set_min_proto_version(_DTLS_1_2)
+    for option in (SSL.OP_NO_QUERY_MTU, SSL.OP_COOKIE_EXCHANGE):
+        context.set_options(cast(int, option))
+    return context
+
+
+def _stream_context(method: int, tls: TLSServer | TLSClient) -> SSL.Context:
     context = SSL.Context(method)
     context.set_min_proto_version(_VERSIONS[tls.min_version])
+    return context
+
+
+def _context(tls: TLSServer | TLSClient, *, datagrams: bool) -> SSL.Context:
+    """What both sides have in common."""
+    is_server = isinstance(tls, TLSServer)
+    if datagrams:
+        method = SSL.DTLS_SERVER_METHOD if is_server else SSL.DTLS_CLIENT_METHOD
+        context = _datagram_context(method, tls)
+    else:
+        method = SSL.TLS_SERVER_METHOD if is_server else SSL.TLS_CLIENT_METHOD
+        context = _stream_context(method, tls)
     context.set_options(_OPTIONS)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
@@ -142,14 +182,20 @@ class ServerTLS:
     """Makes the server's end of connections, as ``tls`` says at that time."""
 
     def __init__(
-        self, tls: TLSServer, alpn: Sequence[str], warn: Warn, clock: IReactorTime
+        self,
+        tls: TLSServer,
+        alpn: Sequence[str],
+        warn: Warn,
+        clock: IReactorTime,
+        cookies: Cookies | None = None,
     ) -> None:
         """
         ``alpn`` are the protocols to speak where ``tls`` names none.
 
-        Raises ``LocalError`` that names the file that is of no use.
+        With ``cookies`` connections are of datagrams (DTLS), without of bytes.  Raises ``LocalError`` that names the file that is of no use.
         """
         self.tls = tls
+        self._cookies = cookies
         self._alpn = [name.encode() for name in tls.alpn or alpn]
         self._contexts = Reloaded(tls.files(), self._make, warn, clock)
 
@@ -159,6 +205,8 @@ class ServerTLS:
         judge = Judge()
         connection.set_verify(_CLIENTS[self.tls.client_cert], judge)
         connection.set_accept_state()
+        if self._cookies is not None:
+            connection.set_ciphertext_mtu(MTU)
         return connection, judge
 
     def _make(self) -> _Contexts:
@@ -179,7 +227,7 @@ class ServerTLS:
         identity: Identity,
         choose: Callable[[SSL.Connection], None] | None = None,
     ) -> SSL.Context:
-        context = _context(SSL.TLS_SERVER_METHOD, self.tls)
+        context = _context(self.tls, datagrams=self._cookies is not None)
         _use(context, identity)
         if self.tls.ca is not None:
             _trust(context, self.tls.ca)
@@ -187,6 +235,9 @@ class ServerTLS:
                 context.load_client_ca(os.fsencode(self.tls.ca))
         if self._alpn:
             context.set_alpn_select_callback(self._select)
+        if self._cookies is not None:
+            context.set_cookie_generate_callback(self._cookies.cookie)
+            context.set_cookie_verify_callback(self._cookies.is_cookie)
         if choose is not None:
             context.set_tlsext_servername_callback(choose)
         return context
@@ -204,10 +255,17 @@ class ClientTLS:
     """Makes the client's end of connections, as ``tls`` says at that time."""
 
     def __init__(
-        self, tls: TLSClient, alpn: Sequence[str], warn: Warn, clock: IReactorTime
+        self,
+        tls: TLSClient,
+        alpn: Sequence[str],
+        warn: Warn,
+        clock: IReactorTime,
+        *,
+        datagrams: bool = False,
     ) -> None:
         """See ``ServerTLS``."""
         self.tls = tls
+        self._datagrams = datagrams
         self._alpn = [name.encode() for name in tls.alpn or alpn]
         self._context = Reloaded(tls.files(), self._make, warn, clock)
 
@@ -225,10 +283,12 @@ class ClientTLS:
         if not is_address(name):
             connection.set_tlsext_host_name(ascii_name(name).encode())
         connection.set_connect_state()
+        if self._datagrams:
+            connection.set_ciphertext_mtu(MTU)
         return connection, judge
 
     def _make(self) -> SSL.Context:
-        context = _context(SSL.TLS_CLIENT_METHOD, self.tls)
+        context = _context(self.tls, datagrams=self._datagrams)
         if self.tls.identity is not None:
             _use(context, self.tls.identity)
         if self.tls.ca is not None:

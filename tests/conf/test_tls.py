@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 from pathlib import Path
 
 from tests.conf.running import HOST, LIMIT, Run, Running, read_all
@@ -19,11 +20,11 @@ def certificates(folder: Path) -> None:
     Path(certs.ca).rename(folder / "l7mp-ca.pem")
 
 
-def s_client(it: Running, name: str, said: str) -> str:
+def s_client(it: Running, said: str, port: int, *more: str) -> str:
     command = [
         "openssl", "s_client", "-quiet", "-no_ign_eof", "-verify_return_error",
-        "-CAfile", f"{it.folder}/l7mp-ca.pem", "-cert", f"{it.folder}/l7mp-{name}.pem",
-        "-connect", f"localhost:{it.ports[18001]}",
+        "-CAfile", f"{it.folder}/l7mp-ca.pem", "-connect", f"{HOST}:{it.ports[port]}",
+        *more,
     ]  # fmt: skip
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -53,8 +54,26 @@ def test_tls(run: Run) -> None:
     ]
     got = subprocess.run(command, capture_output=True, check=True, timeout=LIMIT)
     assert got.stdout == b"hello"
-    assert s_client(it, "alice", "hello\n") == "hello\n"
-    assert s_client(it, "bob", "hello\n") == ""
+    for name, answer in (("alice", "hello\n"), ("bob", "")):
+        shown = ("-cert", f"{it.folder}/l7mp-{name}.pem")
+        assert s_client(it, "hello\n", 18001, *shown) == answer
+
+
+def test_dtls(run: Run) -> None:
+    """What a client says over DTLS reaches the plain service, and the answer returns."""
+    it = run("dtls.yaml", certificates)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
+        service.settimeout(LIMIT)
+        service.bind((HOST, it.ports[18021]))
+
+        def serve() -> None:
+            data, peer = service.recvfrom(99)
+            service.sendto(data.upper(), peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert s_client(it, "hello\n", 18020, "-dtls1_2") == "HELLO\n"
+        thread.join(LIMIT)
 
 
 def test_endpoint(run: Run) -> None:

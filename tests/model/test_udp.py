@@ -86,6 +86,8 @@ def test_where_groups_are_heard(address: str | None) -> None:
             {"address": "127.0.0.1", "multicast": {"groups": ["239.0.0.1"]}},
             "never arrives at 127.0.0.1",
         ),
+        ({"tls": {"cert": "a"}, "options": {"session_key": "source-ip"}}, "for two"),
+        ({"tls": {"cert": "a"}, "multicast": {"groups": ["239.0.0.1"]}}, "for two"),
     ],
 )
 def test_mistakes_of_listeners(given: dict[str, Any], words: str) -> None:
@@ -101,6 +103,9 @@ def test_mistakes_of_listeners(given: dict[str, Any], words: str) -> None:
         ({"bind": {"required": True}}, "without bind.preserve"),
         ({"bind": {"port": 5}, "options": {"answers": "any"}}, "cannot share a port"),
         ({"multicast": {"ttl": 256}}, "from 0 to 255"),
+        ({"tls": {}, "broadcast": True}, "for two"),
+        ({"tls": {}, "multicast": {"ttl": 1}}, "for two"),
+        ({"tls": {}, "options": {"answers": "any"}}, "for two"),
     ],
 )
 def test_mistakes_of_clusters(given: dict[str, Any], words: str) -> None:
