@@ -54,7 +54,7 @@ Source = Annotated[
 class Membership(Declared):
     """The groups that a listener joins."""
 
-    groups: Annotated[Items[Group], Field(min_length=1)]
+    groups: Items[Group]
     """Multicast addresses; what is sent to them makes sessions."""
     interface: Interface | None = None
     """Where to join; the one that the routes say if missing."""
@@ -64,7 +64,9 @@ class Membership(Declared):
     """
 
     @model_validator(mode="after")
-    def _of_one_family(self) -> Membership:
+    def _groups_and_sources(self) -> Membership:
+        if not self.groups:
+            raise complaint("groups must not be empty")
         versions = {ip_address(one).version for one in (*self.groups, *self.sources)}
         if self.sources and len(versions) > 1:
             hint = "use a listener for each"

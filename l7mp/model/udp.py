@@ -54,21 +54,22 @@ class Slice(Declared):
     """How many bytes."""
 
 
-class PointerKey(Declared):
-    """Sessions are told apart by a value in datagrams that are JSON."""
+class ContentKey(Declared):
+    """Sessions are told apart by something in their datagrams."""
 
-    pointer: Pointer
-    """The path of a string, a number, true or false in each datagram."""
+    pointer: Pointer | None = None
+    """The path of a string, a number, true or false in each datagram, which is JSON."""
+    payload: Slice | None = None
+    """Some bytes of each datagram: a connection id, a token."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ContentKey:
+        if (self.pointer is None) is (self.payload is None):
+            raise complaint("give one of pointer and payload")
+        return self
 
 
-class PayloadKey(Declared):
-    """Sessions are told apart by some bytes of their datagrams."""
-
-    payload: Slice
-    """Which bytes: a connection id, a token."""
-
-
-SessionKey = Literal["4-tuple", "source-ip"] | PointerKey | PayloadKey
+SessionKey = Literal["4-tuple", "source-ip"] | ContentKey
 """By what the sessions of a listener are told apart."""
 
 

@@ -18,8 +18,7 @@ from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model import pointer
 from l7mp.model.config import EndPoint
 from l7mp.model.udp import (
-    PayloadKey,
-    PointerKey,
+    ContentKey,
     UDPClusterSpec,
     UDPListenerOptions,
     UDPListenerSpec,
@@ -165,14 +164,14 @@ def _maker(options: UDPListenerOptions) -> Make:
 def _key_of(options: UDPListenerOptions) -> KeyOf | None:
     """What tells sessions apart, if not their addresses."""
     key = options.session_key
-    if isinstance(key, PointerKey):
-        parts = pointer.parse(key.pointer)
-        find = json_key(lambda document: pointer.get(document, parts, None))
-        return lambda _, datagram: find(datagram)
-    if isinstance(key, PayloadKey):
+    if not isinstance(key, ContentKey):
+        return by_host if key == "source-ip" else None
+    if key.payload is not None:
         cut = payload_key(key.payload.offset, key.payload.length)
         return lambda _, datagram: cut(datagram)
-    return by_host if key == "source-ip" else None
+    parts = pointer.parse(key.pointer or "")
+    find = json_key(lambda document: pointer.get(document, parts, None))
+    return lambda _, datagram: find(datagram)
 
 
 def _shared_socket(
@@ -198,19 +197,21 @@ def _shared_socket(
         return resources.get(owner(real), lambda: fresh)
     found = resources.get(owner(place.sockaddr), make)
     if found.terms != terms:
-        _clear(found, place)
+        _clear(found, place, spec)
         found = resources.get(owner(place.sockaddr), make)
     return found
 
 
-def _clear(shared: SharedSocket, place: Numeric) -> None:
+def _clear(shared: SharedSocket, place: Numeric, spec: UDPListenerSpec) -> None:
     """Have a socket go that is not as it is wanted now."""
     if shared.is_offered:
         where = host_port(shown(place.sockaddr[0]), place.sockaddr[1])
         what = f"another listener has UDP {where} with other terms"
         terms = "session_key, socket and multicast"
         raise LocalError(f"{what}: listeners that share a port must agree on {terms}")
-    # Only sessions of a listener that is gone are left.
+    # Only sessions of a listener that is gone are left; they go if we can take over.
+    host, _, *rest = place.sockaddr
+    _asked_for(Numeric(place.family, (host, 0, *rest)), spec).close()
     shared.end_all(Loss(Reason.RECONFIGURED, "the port has other terms now"))
 
 
@@ -232,22 +233,23 @@ def _watched(
 
 def _bound(place: Numeric, spec: UDPListenerSpec) -> socket.socket:
     try:
-        sock = open_socket(
-            place.family,
-            place.sockaddr,
-            buffer=SHARED_BUFFER,
-            prepare=lambda sock: sockopts.prepare(sock, spec.socket),
-        )
+        return _asked_for(place, spec)
     except OSError as error:
         host, port = place.sockaddr[:2]
         raise bind_error("UDP", shown(host), port, error) from error
-    try:
+
+
+def _asked_for(place: Numeric, spec: UDPListenerSpec) -> socket.socket:
+    """A socket at ``place`` with all that is asked of it."""
+
+    def prepare(sock: socket.socket) -> None:
+        sockopts.prepare(sock, spec.socket)
         if spec.multicast is not None:
             multicast.join(sock, spec.multicast)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+
+    return open_socket(
+        place.family, place.sockaddr, buffer=SHARED_BUFFER, prepare=prepare
+    )
 
 
 async def _allowed(reactor: Any, spec: UDPListenerSpec, family: int) -> _From:

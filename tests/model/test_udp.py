@@ -11,8 +11,8 @@ from l7mp.model.explain import problems_of
 from l7mp.model.sockets import SourceBind
 from l7mp.model.spec import Spec
 from l7mp.model.udp import (
-    PayloadKey,
-    PointerKey,
+    ContentKey,
+    Slice,
     UDPClusterSpec,
     UDPListenerSpec,
 )
@@ -37,19 +37,13 @@ def listener(**given: Any) -> UDPListenerSpec:
     [
         ("4-tuple", "4-tuple"),
         ("source-ip", "source-ip"),
-        ({"pointer": "/id"}, PointerKey(pointer="/id")),
-        ({"payload": {"length": 4}}, None),
-        ({"payload": {"offset": 1, "length": 4}}, None),
+        ({"pointer": "/id"}, ContentKey(pointer="/id")),
+        ({"payload": {"length": 4}}, ContentKey(payload=Slice(offset=0, length=4))),
     ],
 )
 def test_session_keys(given: Any, found: Any) -> None:
     """Sessions are told apart by one of four things."""
-    key = listener(options={"session_key": given}).options.session_key
-    if found is not None:
-        assert key == found
-    else:
-        assert isinstance(key, PayloadKey)
-        assert key.payload.length == 4
+    assert listener(options={"session_key": given}).options.session_key == found
 
 
 @pytest.mark.parametrize(
@@ -77,6 +71,11 @@ def test_where_groups_are_heard(address: str | None) -> None:
     [
         ({"options": {"session_key": "5-tuple"}}, "session_key"),
         ({"options": {"session_key": {"payload": {"length": 0}}}}, "1 to 255"),
+        ({"options": {"session_key": {}}}, "give one of pointer and payload"),
+        (
+            {"options": {"session_key": {"pointer": "", "payload": {"length": 1}}}},
+            "give one of pointer and payload",
+        ),
         ({"options": {"max_sessions": 0}}, "must be 1 or more"),
         ({"options": {"amplification": {"factor": 0}}}, "more than 0"),
         ({"connect": BOTH, "options": {"max_sessions": 2}}, "one session only"),

@@ -121,6 +121,20 @@ async def test_what_the_kernel_could_forward(
     assert IKernelFlow.providedBy(flow) is forwardable
 
 
+@pytest_twisted.ensureDeferred
+async def test_terms_that_cannot_be_had_end_nothing(world: World) -> None:
+    """Sessions that were left behind live on if the new listener cannot be."""
+    listening, port = await world.listen()
+    with peers() as (peer,):
+        peer.send(b"x", ("127.0.0.1", port))
+        await peer.receive()
+        await listening.stop()
+        with pytest.raises(LocalError, match="device to nowhere"):
+            await world.listen(port=port, socket={"device": "nowhere"})
+        peer.send(b"y", ("127.0.0.1", port))
+        assert (await peer.receive())[0] == b"y"
+
+
 # -- limits ----------------------------------------------------------------------
 
 
