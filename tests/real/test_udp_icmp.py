@@ -114,7 +114,7 @@ async def test_it_ends_the_session_it_belongs_to(
 @pytest.mark.parametrize(("host", "kind", "code", "reason"), EVERY)
 async def test_it_is_retried(host: str, kind: int, code: int, reason: Reason) -> None:
     """A session that retries lives on when its upstream could not be reached."""
-    retry = {"retry_on": "always", "num_retries": 3, "timeout": 100}
+    retry = {"retry_on": "always", "num_retries": 9, "timeout": 300}
     with peers(host=host) as (server,):
         async with two(host, server, retry=retry) as it:
             report(*ends(it.one, 1), kind, code)

@@ -258,7 +258,7 @@ async def test_the_first_is_neither_lost_nor_overtaken(
 async def test_the_first_waits_for_its_upstream() -> None:
     """A burst before the upstream listens arrives whole and in order when it does."""
     port = unused_port()
-    retry = {"retry_on": "always", "num_retries": 50, "timeout": 20}
+    retry = {"retry_on": "always", "num_retries": 100, "timeout": 300}
     sent = [b"%04d" % n for n in range(300)]
     async with real() as it:
         tcp = {"protocol": "TCP", "port": 1}
