@@ -1,54 +1,103 @@
-"""Counts what happens, for Prometheus; labels are bounded, sessions are not labels."""
+"""Counts what happens, for Prometheus; labels are bounded."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from l7mp.core import events
 
 Labels = tuple[tuple[str, str], ...]
 
+MAX_SERIES = 1000
+"""
+How many sets of labels a metric has; what more there is is counted as ``OTHERS``.
+
+Names come and go with the configuration, and nobody may remember all of them.
+"""
+
+OTHERS = "<OTHERS>"
+
+
+class Family(Counter[Labels]):
+    """The series of one metric."""
+
+    def add(self, **labels: str) -> None:
+        """One more."""
+        key: Labels = tuple(labels.items())
+        if key not in self and len(self) >= MAX_SERIES:
+            key = tuple((name, OTHERS) for name in labels)
+        self[key] += 1
+
 
 @dataclass(slots=True)
 class Meter:
-    """What has passed a Metric cluster."""
+    """What has passed, be it of one session or of many."""
 
     bytes: int = 0
     messages: int = 0
+    users: int = 0
+
+
+@dataclass(slots=True)
+class Group:
+    """What passes the Metric clusters of one name."""
+
+    rest: Meter = field(default_factory=Meter)
+    """Of sessions that are not shown by name, or not any more."""
+    living: dict[str, Meter] = field(default_factory=dict)
+
+    def enter(self, session: str, most: int) -> Meter:
+        """A session's meter, its own if no more than ``most`` sessions have theirs."""
+        meter = self.living.get(session)
+        if meter is None:
+            if not session or len(self.living) >= most:
+                return self.rest
+            meter = self.living[session] = Meter()
+        meter.users += 1
+        return meter
+
+    def leave(self, session: str, meter: Meter) -> None:
+        """The session is over, and what it counted is the rest's."""
+        if self.living.get(session) is meter:
+            meter.users -= 1
+            if not meter.users:
+                del self.living[session]
+                self.rest.bytes += meter.bytes
+                self.rest.messages += meter.messages
 
 
 class Metrics:
     """An observer; ``exposition`` shows what it has counted."""
 
     def __init__(self) -> None:
-        self._listeners: Counter[Labels] = Counter()
-        self._clusters: Counter[Labels] = Counter()
-        self._ended: Counter[Labels] = Counter()
-        self._unshaken: Counter[Labels] = Counter()
-        self._meters: dict[tuple[str, str, str], Meter] = {}
+        self._listeners, self._clusters = Family(), Family()
+        self._ended, self._unshaken = Family(), Family()
+        self._groups: dict[tuple[str, str, str], Group] = {}
         self._drops: dict[str, Counter[str]] = {}
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.Born):
-            labels = (("listenerName", event.listener), ("protocol", event.protocol))
-            self._listeners[labels] += 1
+            self._listeners.add(listenerName=event.listener, protocol=event.protocol)
         elif isinstance(event, events.StageConnected):
-            labels = (("clusterName", event.origin), ("protocol", event.protocol))
-            self._clusters[labels] += 1
+            self._clusters.add(clusterName=event.origin, protocol=event.protocol)
         elif isinstance(event, events.Ended):
-            self._ended[(("reason", event.loss.reason.value),)] += 1
-
+            self._ended.add(reason=event.loss.reason.value)
         elif isinstance(event, events.HandshakeFailed):
-            self._unshaken[(("listenerName", event.listener),)] += 1
+            self._unshaken.add(listenerName=event.listener)
 
-    def meter(self, cluster: str, bytes_name: str, messages_name: str) -> Meter:
-        """The meter of a Metric cluster, and the names under which it is shown."""
-        return self._meters.setdefault((cluster, bytes_name, messages_name), Meter())
+    def group(self, cluster: str, bytes_name: str, messages_name: str) -> Group:
+        """What a Metric cluster counts, and the names under which it is shown."""
+        key = (cluster, bytes_name, messages_name)
+        if key not in self._groups and len(self._groups) >= MAX_SERIES:
+            key = (OTHERS, *METERED)
+        return self._groups.setdefault(key, Group())
 
     def drops(self, listener: str) -> Counter[str]:
         """What came to a listener and reached no session, to be counted by reason."""
+        if listener not in self._drops and len(self._drops) >= MAX_SERIES:
+            listener = OTHERS
         return self._drops.setdefault(listener, Counter())
 
     def _dropped(self) -> Counter[Labels]:
@@ -61,15 +110,12 @@ class Metrics:
         )
 
     def _metered(self) -> dict[str, Counter[Labels]]:
-        shown: dict[str, Counter[Labels]] = {
-            "session_byte_counter_total": Counter(),
-            "session_packet_counter_total": Counter(),
-        }
-        for (cluster, of_bytes, of_messages), meter in self._meters.items():
-            labels = (("clusterName", cluster),)
-            shown.setdefault(of_bytes, Counter())[labels] += meter.bytes
-            if of_messages != of_bytes:
-                shown.setdefault(of_messages, Counter())[labels] += meter.messages
+        shown: dict[str, Counter[Labels]] = {name: Counter() for name in METERED}
+        for (cluster, of_bytes, of_messages), group in self._groups.items():
+            for labels, meter in _series(cluster, group):
+                shown.setdefault(of_bytes, Counter())[labels] += meter.bytes
+                if of_messages != of_bytes:
+                    shown.setdefault(of_messages, Counter())[labels] += meter.messages
         return shown
 
     def exposition(self) -> str:
@@ -94,6 +140,16 @@ class Metrics:
             f"# HELP {name} {text}\n# TYPE {name} counter\n{''.join(_lines(name, of))}"
             for name, text, of in families
         )
+
+
+METERED = ("session_byte_counter_total", "session_packet_counter_total")
+"""What Metric clusters count where they do not say another name."""
+
+
+def _series(cluster: str, group: Group) -> Iterator[tuple[Labels, Meter]]:
+    yield (("clusterName", cluster),), group.rest
+    for session, meter in group.living.items():
+        yield (("sessionName", session), ("clusterName", cluster)), meter
 
 
 def _lines(name: str, counts: Counter[Labels]) -> Iterable[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from l7mp.errors import LocalError
+from l7mp.errors import LocalError, Loss, Reason
 from l7mp.observers.metrics import Metrics
 from l7mp.protocols import metric
 from tests.protocols.one import One
@@ -41,3 +42,25 @@ def test_without_metrics_there_is_nothing_to_count_with() -> None:
     """A proxy put together without metrics says so."""
     with pytest.raises(LocalError, match="without metrics"):
         One(metric).connect()
+
+
+def test_living_sessions_are_shown() -> None:
+    """By name while they live, as many as are wanted, and then with the rest."""
+    metrics = Metrics()
+    one = One(metric, metrics=metrics)
+    streams = [one.connect({"name": f"s{n}"}, sessions=1)[0] for n in range(2)]
+    for stream in streams:
+        stream.write(b"abc")
+    shown = metrics.exposition()
+    mine = 'session_byte_counter_total{sessionName="s0",clusterName="out"} 3\n'
+    assert mine in shown
+    assert 'session_byte_counter_total{clusterName="out"} 3\n' in shown
+    streams[0].abort(Loss(Reason.RESET))
+    assert mine not in metrics.exposition()
+    assert 'session_byte_counter_total{clusterName="out"} 6\n' in metrics.exposition()
+
+
+def test_names_of_the_proxy_are_refused() -> None:
+    """One metric cannot be two."""
+    with pytest.raises(ValidationError, match="counted by the proxy itself"):
+        One(metric).connect(byteCounterName="listener_requests_total")
