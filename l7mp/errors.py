@@ -29,6 +29,8 @@ class Reason(StrEnum):
     """The peer violated the protocol."""
     TLS = "tls"
     """The TLS handshake failed, or the peer broke its rules; see the detail."""
+    EXIT = "exit"
+    """A program ended with a status other than 0; the status is the code."""
     NO_ROUTE = "no-route"
     """No rule matched, or what it names is missing."""
     NO_CLUSTER = "no-cluster"

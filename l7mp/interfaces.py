@@ -32,6 +32,8 @@ class Note:
     """The same for people."""
     facts: Metadata
     """What else there is to know, as JSON values."""
+    is_loud: bool = False
+    """Whether operators should see it without asking."""
 
 
 class Kind(Enum):

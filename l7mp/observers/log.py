@@ -94,7 +94,7 @@ def _(event: events.StageLost) -> Line:
 @line.register
 def _(event: events.Noted) -> Line:
     text = f"{event.session}: {event.origin}: {event.note.message}"
-    return "verbose", "session", text
+    return "notice" if event.note.is_loud else "verbose", "session", text
 
 
 @line.register

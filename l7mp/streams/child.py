@@ -27,8 +27,8 @@ def loss_of_exit(name: str, failure: Failure) -> Loss:
     died: Any = failure.value
     if died.signal is not None:
         what = signal.Signals(died.signal).name
-        return Loss(Reason.LOCAL, f"{name} was ended by {what}", -died.signal)
-    return Loss(Reason.LOCAL, f"{name} exited with {died.exitCode}", died.exitCode)
+        return Loss(Reason.EXIT, f"{name} was ended by {what}", -died.signal)
+    return Loss(Reason.EXIT, f"{name} exited with {died.exitCode}", died.exitCode)
 
 
 class Parent(typing.Protocol):

@@ -120,6 +120,10 @@ class Inlet:
             self._going = False
             self._reactor.removeReader(self)
 
+    def catch_up(self) -> None:
+        """Read what there is now, if it is wanted."""
+        self._look()
+
     def _look_again(self) -> None:
         if self._again is None:
             self._again = self._clock.callLater(0, self._look_now)

@@ -40,6 +40,7 @@ def writer(level: str) -> tuple[LogWriter, io.StringIO]:
         (events.AttemptFailed("s", "out", LOSS), "info"),
         (events.Connected("s"), "info"),
         (events.Noted("s", "out", Note("WORD", "in words", {})), "verbose"),
+        (events.Noted("s", "out", Note("WORD", "aloud", {}, True)), "notice"),
         (events.StageLost("s", "out", LOSS), "info"),
         (events.Refused("s", LOSS), "notice"),
         (events.Ended("s", LOSS), "info"),

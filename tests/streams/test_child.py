@@ -64,8 +64,8 @@ async def test_what_it_says_is_heard() -> None:
 @pytest.mark.parametrize(
     ("script", "loss"),
     [
-        ("exit 3", Loss(Reason.LOCAL, "sh exited with 3", 3)),
-        ("kill -9 $$", Loss(Reason.LOCAL, "sh was ended by SIGKILL", -9)),
+        ("exit 3", Loss(Reason.EXIT, "sh exited with 3", 3)),
+        ("kill -9 $$", Loss(Reason.EXIT, "sh was ended by SIGKILL", -9)),
     ],
 )
 @pytest_twisted.ensureDeferred

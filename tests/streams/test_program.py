@@ -109,7 +109,7 @@ async def test_exit_status() -> None:
     await run.gives(b"re one")
     run.source.inject(b"crash")
     loss = await run.loss()
-    assert (loss.reason, loss.code) == (Reason.LOCAL, 7)
+    assert (loss.reason, loss.code) == (Reason.EXIT, 7)
     run.source.inject(b"late")
     assert run.stream.drops == {"closed": 1}
 
