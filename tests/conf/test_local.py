@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -93,3 +94,19 @@ def test_pipe(run: Run) -> None:
         sender.send(b"early")
         with (it.folder / "l7mp-pipe-out").open("rb", buffering=0) as reader:
             assert reader.read(100) == b"early"
+
+
+def test_stdio_fork(run: Run) -> None:
+    """A program answers as it goes, one at the end, and a shell at a terminal."""
+    it = run("stdio-fork.yaml")
+    with it.tcp(18220) as client:
+        client.sendall(b"hello\n")
+        assert client.recv(100) == b"HELLO\n"
+        client.sendall(b"again\n")
+        assert client.recv(100) == b"AGAIN\n"
+    checksum = hashlib.sha256(b"hello").hexdigest()
+    assert it.curl(18221, "/", "--data", "hello") == f"{checksum}  -\n"
+    with it.tcp(18222) as client:
+        client.sendall(b"pwd; tty; exit\n")
+        said = read_all(client)
+        assert b"/\r\n/dev/pts/" in said

@@ -33,6 +33,7 @@ from l7mp.protocols import (
     pipe,
     prometheus,
     stdio,
+    stdiofork,
     sync,
     tcp,
     udp,
@@ -46,7 +47,7 @@ Where = tuple[str, int] | str
 
 MODULES = (
     deframe, discard, echo, exec, fanout, frame, jsondecap, jsonencap, jsonsocket, l7mpcontroller, logger, metric,
-    pipe, prometheus, stdio, sync, tcp, udp, unixdomainsocket,
+    pipe, prometheus, stdio, stdiofork, sync, tcp, udp, unixdomainsocket,
 )  # fmt: skip
 
 
