@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.real.test_udp_network import (
     net,
     unprivileged,
 )
+from tests.streams.certs import Certs
 
 __all__ = ["inside", "net"]
 
@@ -155,3 +157,28 @@ async def test_an_address_that_is_taken(net: Net) -> None:
                 {**TCP, "address": "10.7.0.1", "socket": {"ttl": 3}},
                 {"protocol": "Echo"},
             )
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_over_sockets_with_options(tmp_path: Path) -> None:
+    """TLS is spoken on sockets with options as on others, on both sides."""
+    certs = Certs(tmp_path)
+    server = {"cert": certs.pem("localhost", LOOPBACK)}
+    client = {"ca": certs.ca}
+    options = {"socket": {"ttl": 9}, "address": LOOPBACK}
+    async with real() as inner, real() as outer:
+        echo = {"protocol": "Echo"}
+        far = await inner.route({**TCP, **options, "tls": server}, echo)
+        del options["address"]
+        bound = await outer.route(
+            {**TCP, "address": LOOPBACK},
+            {**TCP, **options, "tls": client},
+            {"address": LOOPBACK, "port": far["port"]},
+        )
+        conn = outer.dial((LOOPBACK, bound["port"]))
+        conn.send(b"question")
+        assert await conn.reads(8) == b"question"
+        session = await outer.one_session()
+        handle = session.stages[1].stream.transport.getHandle()
+        assert handle.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 9
+        assert "TLS" in inner.session.metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,6 +84,20 @@ async def test_a_group_of_ipv6(net: Net, world: World) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_group_of_the_link(net: Net, world: World) -> None:
+    """A group that no router passes on is heard, and answered to a link's address."""
+    _, port = await world.listen(multicast=at_p0("ff02::7:7"))
+    with net.client.entered():
+        client = Peer("::")
+        there = socket.if_nametoindex("c0")
+    with client:
+        client.sock.sendto(b"x", ("ff02::7:7", port, 0, there))
+        data, (host, _) = await client.receive()
+        assert (data, host[:4]) == (b"x", "fe80")
+    assert world.accepted[0][1]["IP"]["src_addr"].startswith("fe80")
+
+
+@pytest_twisted.ensureDeferred
 async def test_only_groups_that_were_joined(net: Net, world: World) -> None:
     """A listener hears its own group, whatever others on this machine have joined."""
     _, port = await world.listen(multicast=at_p0(GROUP), address=GROUP)
@@ -160,7 +175,7 @@ async def route(
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("group", [GROUP, GROUP6])
+@pytest.mark.parametrize("group", [GROUP, GROUP6, "ff02::7:7"])
 async def test_members_are_spoken_to_and_answer(net: Net, group: str) -> None:
     """Every member hears what is sent to a group, and any of them may answer."""
     six = ":" in group

@@ -46,6 +46,10 @@ def net() -> Iterator[Net]:
     if Network.why_not():
         pytest.skip(Network.why_not())
     net = Net(Network(), Network(), Network())
+    for one in net:  # no address waits until nobody has objected to it
+        one.run(
+            "cd /proc/sys/net/ipv6/conf; for i in all default; do echo 0 >$i/accept_dad; done"
+        )
     net.proxy.link("p0", net.client, "c0")
     net.proxy.link("p1", net.server, "s0")
     net.client.run(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
 
-from l7mp.streams.datagram import PeerFlow
+from l7mp.streams.datagram import PeerFlow, SharedSocket
 from l7mp.streams.door import Door
 from l7mp.streams.guarded import GuardedFlow
 from tests.streams.house import Build, House, houses
@@ -120,3 +123,49 @@ async def test_another_address_is_a_stranger(house: Build, peer: Peer) -> None:
         flow.write(b"flood")
         assert await victim.hears_nothing()
     assert flow.drops == {"amplification": 1}
+
+
+class Scales:
+    """Stands for a shared socket, and weighs what is sent."""
+
+    family = 2
+    own = ("127.0.0.1", 9)
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def source(self, asked: bytes) -> list[Any]:
+        return []
+
+    def sendto(self, data: bytes, peer: object) -> None:
+        self.sent += len(data)
+
+
+@given(
+    st.sampled_from([0.5, 1.0, 3.0]),
+    st.booleans(),
+    st.lists(st.tuples(st.booleans(), st.binary(max_size=50)), max_size=40),
+)
+def test_it_never_sends_more_than_it_may(
+    factor: float, never: bool, history: list[tuple[bool, bytes]]
+) -> None:
+    """Whatever is received and written, a stranger gets at most so many times as much."""
+    scales = Scales()
+    shared = cast(SharedSocket, scales)
+    key = (("127.0.0.1", 7), b"")
+    flow = GuardedFlow(shared, key, 0, False, factor, never)
+    received = 0
+    answered = believed = False
+    for is_received, data in history:
+        if is_received:
+            received += len(data)
+            believed = believed or (answered and not never)
+            flow.received(data)
+        else:
+            before = flow.messages_out
+            flow.write(data)
+            answered = answered or flow.messages_out > before
+            assert not believed or flow.messages_out > before
+        assert believed or scales.sent <= factor * received
+    written = sum(not is_received for is_received, _ in history)
+    assert flow.messages_out + flow.drops.get("amplification", 0) == written
