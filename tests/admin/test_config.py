@@ -125,3 +125,31 @@ async def test_settings(api: Served) -> None:
     }
     reply = await api.call("POST", "/admin", {"admin": {"log_level": "loud"}})
     assert reply.status == 422
+
+
+@pytest_twisted.ensureDeferred
+async def test_boundaries_are_not_left_to_chance(api: Served) -> None:
+    """Where that is refused, a lossy route is too, with its place; a framing helps."""
+    clusters = [{"name": "t", "spec": {"protocol": "TCP", "port": 1}}]
+    await api.apply({"clusters": clusters})
+    await api.ok("POST", "/admin", {"admin": {"boundaries": "refuse"}})
+    before = await api.ok("GET", "/config")
+    route: dict[str, Any] = {"destination": "t"}
+    listener = {
+        "name": "u",
+        "spec": {"protocol": "UDP", "port": 1},
+        "rules": [{"action": {"route": route}}],
+    }
+    reply = await api.call("POST", "/listeners", {"listener": listener})
+    assert reply.status == 400
+    lost, arbitrary = reply.json["content"]
+    assert lost["path"] == "/listener/rules/0/action/route"
+    assert "boundaries are lost: u (UDP)" in lost["message"]
+    assert "name a framing" in lost["hint"]
+    assert "boundaries are arbitrary" in arbitrary["message"]
+    assert await api.ok("GET", "/config") == before
+    framed = {"name": "f", "spec": {"protocol": "TCP", "port": 1}, "framing": "u16be"}
+    await api.add("cluster", framed)
+    assert (await api.ok("GET", "/clusters/f"))["framing"] == "u16be"
+    await api.add("route", {"name": "r", "destination": "t", "framing": "lines"})
+    assert (await api.ok("GET", "/routes/r"))["framing"] == "lines"
