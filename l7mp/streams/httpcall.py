@@ -34,6 +34,14 @@ EXPECT_TIME = 1.0
 RESPONSE_TIME = 60.0
 """Seconds that a server has to begin its response to a complete request."""
 
+ONCE, REFUSED = 1, 10
+"""
+How often a call is carried again, at most.
+
+A server that drops an idle connection may do so at the very moment of a request; one
+that takes only so many requests on a connection may refuse one again and again.
+"""
+
 _COMPLETE = frozenset({Reason.FIN, Reason.IDLE, Reason.DELETED})
 """Ends of a session after which what was sent is as complete as it will ever be."""
 
@@ -102,7 +110,9 @@ class Call(Stream):
         self._left = request.length
         self._trailers: Headers = []
         self._write_ended = not (request.has_body or request.tunnel)
-        self._tunnelling = self._answered = self._complete = self._tried = False
+        self._tunnelling = self._answered = self._complete = False
+        self._tries = 0
+        """How often it was carried again."""
         self.is_over = False
         """Nothing is read or written any more."""
         self._closing: Loss | None = None
@@ -205,22 +215,23 @@ class Call(Stream):
         if self._write_ended:
             self._done(Loss(Reason.FIN))
 
-    def gone(self, loss: Loss, *, unheard: bool = False) -> None:
+    def gone(self, loss: Loss, *, tries: int = 0) -> None:
         """
         The connection is no more.
 
-        ``unheard`` says that the server cannot have acted upon the request.
+        ``tries`` is how often that is reason enough to use another: ``ONCE`` if the
+        server may not have heard of the request, ``REFUSED`` if it has not.
         """
         self._line = None
         if self._complete:
             loss = Loss(Reason.FIN)
-        elif self._may_try_again(unheard=unheard):
+        elif self._may_try_again(tries):
             self._try_again()
             return
         self._done(self._closing or loss)
 
     def _try_again(self) -> None:
-        self._tried = True
+        self._tries += 1
         self._set_timer(None)
         self._block()
         dialing = self._dialing = self._calling.again(self)
@@ -234,9 +245,9 @@ class Call(Stream):
         """Whether a request that may have reached the server can be sent twice."""
         return self.request.is_idempotent
 
-    def _may_try_again(self, *, unheard: bool) -> bool:
-        untouched = not (self._answered or self._tried or self.bytes_out)
-        return unheard and untouched and not self.is_over
+    def _may_try_again(self, tries: int) -> bool:
+        touched = self._answered or self.bytes_out or self.is_over
+        return self._tries < tries and not touched
 
     def _tell(self, facts: Metadata) -> None:
         if self._sink is not None and not self.is_over:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IProducer
 
 from l7mp.errors import Loss, Reason
 from l7mp.streams.http import Headers, encoded
-from l7mp.streams.httpcall import Call, opens_tunnel
+from l7mp.streams.httpcall import ONCE, Call, opens_tunnel
 from l7mp.streams.httpengine import MAX_HEAD
 from l7mp.streams.httpraw import RawTunnel
 from l7mp.streams.transport import FLUSH
@@ -202,7 +202,7 @@ class Client1:
         call, self._call = self._call, None
         if call is not None:
             unheard = self._used and not self._heard and call.may_repeat()
-            call.gone(loss, unheard=unheard)
+            call.gone(loss, tries=ONCE if unheard else 0)
 
     # -- Line ---------------------------------------------------------------------------
 

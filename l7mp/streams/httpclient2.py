@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from l7mp.errors import Loss, Reason
 from l7mp.streams.http import Headers, encoded
-from l7mp.streams.httpcall import Call
+from l7mp.streams.httpcall import REFUSED, Call
 from l7mp.streams.httpclient2lane import Lane
 from l7mp.wire.http2frames import Goaway, GoawaySieve
 from l7mp.wire.httprequest import CONNECT, Request
@@ -174,7 +174,7 @@ class Client2:
         for number, lane in list(self._lanes.items()):
             if number > farewell.last:
                 self._lanes.pop(number)
-                lane.call.gone(loss, unheard=True)
+                lane.call.gone(loss, tries=REFUSED)
         self._rest()
 
     def peer_ended(self) -> None:
@@ -202,7 +202,7 @@ class Client2:
         lanes, self._lanes = self._lanes, {}
         waiting, self._waiting = self._waiting, []
         for lane in lanes.values():
-            lane.arrived(lane.lost, loss, lane.is_repeatable)
+            lane.arrived(lane.lost, loss, lane.tries)
         for call in waiting:
             call.gone(loss)
 
@@ -336,7 +336,7 @@ def _pass_on(event: Event, lane: Lane) -> None:
         code = int(event.error_code or 0)
         loss = Loss(Reason.RESET, f"the server reset the stream with code {code}")
         refused = code == int(ErrorCodes.REFUSED_STREAM)
-        lane.arrived(lane.lost, loss, refused)
+        lane.arrived(lane.lost, loss, REFUSED if refused else 0)
 
 
 def _octets(fields: Any) -> Headers:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IProducer
 
 from l7mp.errors import Loss
 from l7mp.streams.http import Headers
-from l7mp.streams.httpcall import Call, opens_tunnel
+from l7mp.streams.httpcall import ONCE, Call, opens_tunnel
 from l7mp.streams.httptunnel import SWITCHING
 from l7mp.wire.httpwebsocket import accept_headers
 
@@ -113,16 +113,17 @@ class Lane:
             self.call.completed(self._trailers)
         self._engine.checked(self)
 
-    def lost(self, loss: Loss, unheard: bool) -> None:
-        """The stream is no more; ``unheard`` as for ``Call.gone``."""
+    def lost(self, loss: Loss, tries: int) -> None:
+        """The stream is no more; ``tries`` as for ``Call.gone``."""
         self._engine.forget(self)
         if not self.response_ended:
-            self.call.gone(loss, unheard=unheard)
+            self.call.gone(loss, tries=tries)
 
     @property
-    def is_repeatable(self) -> bool:
-        """Whether an end of the connection was as likely as an answer."""
-        return self._reused and not self._heard and self.call.may_repeat()
+    def tries(self) -> int:
+        """The same, if the connection ends: that was as likely as an answer, or not."""
+        unheard = self._reused and not self._heard and self.call.may_repeat()
+        return ONCE if unheard else 0
 
     # -- the request --------------------------------------------------------------
 

@@ -135,8 +135,20 @@ class Pool:
         return self._wait(call)
 
     def again(self, call: Call) -> Deferred[IStream]:
-        """Carry a call on a connection that nobody has used yet."""
-        return self._wait(call)
+        """
+        Carry a call whose connection was no good: on a new one, or among others on one
+        of HTTP/2.
+        """
+        every = (*self._busy, *self._idle)
+        shared = (one for one in every if isinstance(one, Client2) and one.is_fit)
+        client = next(shared, None)
+        if client is None:
+            return self._wait(call)
+        timer = self._idle.pop(client, None)
+        if timer is not None:
+            timer.cancel()
+        self._begin(client, call)
+        return succeed(cast(IStream, call))
 
     def _begin(self, client: Client, call: Call) -> None:
         client.begin(call)

@@ -12,7 +12,14 @@ from twisted.python.failure import Failure
 
 from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import SINK, IStream
-from l7mp.streams.httpcall import EXPECT_TIME, Call, Calling, opens_tunnel
+from l7mp.streams.httpcall import (
+    EXPECT_TIME,
+    ONCE,
+    REFUSED,
+    Call,
+    Calling,
+    opens_tunnel,
+)
 from l7mp.streams.transport import FLUSH, LINGER
 from l7mp.wire.httprequest import Request
 from tests.streams.origin import CONNECT, GET, POST, UPGRADE, Answer, status_of
@@ -131,7 +138,7 @@ def test_trying_again() -> None:
     it = World(POST)
     producer = Producer()
     it.call.registerProducer(producer, True)  # type: ignore[arg-type]
-    it.call.gone(RESET, unheard=True)
+    it.call.gone(RESET, tries=ONCE)
     assert (len(it.again), producer.said) == (1, "pause")
     it.call.write(b"early")
     it.call.end()
@@ -139,14 +146,25 @@ def test_trying_again() -> None:
     it.call.carry(fresh)
     assert (fresh.got, producer.said) == (b"early", "resume")
     assert fresh.said[-1] == "finish"
-    it.call.gone(RESET, unheard=True)
+    it.call.gone(RESET, tries=ONCE)
     assert (len(it.again), status_of(it.call)) == (1, "reset")
+
+
+def test_a_refusal_may_be_repeated() -> None:
+    """What a server says that it has not looked at is tried a number of times."""
+    it = World(GET)
+    for _ in range(REFUSED):
+        it.call.gone(RESET, tries=REFUSED)
+        it.call.carry(it.line)
+    assert (len(it.again), it.call.loss) == (REFUSED, None)
+    it.call.gone(RESET, tries=REFUSED)
+    assert status_of(it.call) == "reset"
 
 
 def test_trying_again_in_vain() -> None:
     """If there is no other connection that is the end."""
     it = World(GET)
-    it.call.gone(RESET, unheard=True)
+    it.call.gone(RESET, tries=ONCE)
     it.again[0].errback(Failure(RemoteError(Loss(Reason.REFUSED))))
     assert status_of(it.call) == "reset"
 
@@ -154,7 +172,7 @@ def test_trying_again_in_vain() -> None:
 def test_giving_up_trying_again() -> None:
     """A call that is aborted waits for no other connection."""
     it = World(GET)
-    it.call.gone(RESET, unheard=True)
+    it.call.gone(RESET, tries=ONCE)
     it.call.abort(Loss(Reason.DELETED))
     it.again[0].addErrback(lambda _: None)
     assert it.again[0].called
@@ -166,9 +184,9 @@ def test_only_what_was_untouched_is_tried_again() -> None:
     one, two, three = World(GET), World(POST), World(GET)
     one.call.gone(RESET)
     two.call.write(b"x")
-    two.call.gone(RESET, unheard=True)
+    two.call.gone(RESET, tries=ONCE)
     three.call.head(200, [])
-    three.call.gone(RESET, unheard=True)
+    three.call.gone(RESET, tries=ONCE)
     assert [len(it.again) for it in (one, two, three)] == [0, 0, 0]
 
 

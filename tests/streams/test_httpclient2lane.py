@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK
-from l7mp.streams.httpcall import Call, Calling
+from l7mp.streams.httpcall import ONCE, Call, Calling
 from l7mp.streams.httpclient2lane import HIGH, Lane
 from tests.streams.origin import GET, POST, Answer
 
@@ -42,7 +42,7 @@ def test_everything_waits_in_order_for_a_held_call() -> None:
     one.arrived(one.head, 200, [])
     one.arrived(one.data, b"body", 4)
     one.arrived(one.ended)
-    one.arrived(one.lost, RESET, False)
+    one.arrived(one.lost, RESET, 0)
     assert engine.said == []
     answer = Answer(call, flowing=False)
     call.release(SINK)
@@ -61,13 +61,13 @@ def test_padding_is_charged_and_not_told() -> None:
 
 def test_what_can_be_repeated() -> None:
     """Only on a connection that had been used, before anything was heard."""
-    assert not lane(1)[0].is_repeatable
+    assert lane(1)[0].tries == 0
     one, call, _ = lane(3)
-    before = one.is_repeatable
+    before = one.tries
     Answer(call)
     one.arrived(one.inform, 103, [])
-    assert (before, one.is_repeatable) == (True, False)
-    assert not lane(3, method="POST")[0].is_repeatable
+    assert (before, one.tries) == (ONCE, 0)
+    assert lane(3, method="POST")[0].tries == 0
 
 
 def test_a_producer_is_paused_while_much_waits() -> None:
