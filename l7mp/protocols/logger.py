@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import IO, Literal
+from typing import Literal
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
@@ -15,8 +14,14 @@ from l7mp.errors import LocalError
 from l7mp.interfaces import ICloseable, IStream, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import REMOTE_WORDS, Spec
+from l7mp.streams.pipes import own_end
 from l7mp.streams.transform import TransformStream
 from l7mp.wire.dump import hexdump, text
+
+STDOUT = 1
+
+UNLOGGED = "unlogged"
+"""Under which word messages are counted that have passed without being written down."""
 
 
 class LoggerClusterSpec(Spec):
@@ -34,22 +39,31 @@ class LoggerClusterSpec(Spec):
 
 @implementer(ICloseable)
 class _File:
-    """One open file for all sessions of a cluster."""
+    """
+    One open file for all sessions of a cluster.
+
+    Nobody waits for it: what passes is worth more than what is written down.  So a
+    pipe that is full, like a disk that is, loses what does not fit.
+    """
 
     def __init__(self, path: str) -> None:
-        self._own = path != "-"
-        self._file: IO[bytes] = open(path, "wb") if self._own else sys.stdout.buffer  # noqa: SIM115  # open as long as the cluster
+        if path == "-":
+            self._fd = own_end(STDOUT, os.O_WRONLY)
+        else:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
+            self._fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
 
-    def write(self, data: bytes) -> None:
-        """Write through: somebody may be watching."""
-        self._file.write(data)
-        self._file.flush()
+    def write(self, data: bytes) -> bool:
+        """Write through: somebody may be watching.  Whether all of it is written."""
+        try:
+            return os.write(self._fd, data) == len(data)
+        except OSError:
+            return False
 
     def close(self) -> None:
-        """Close what is ours to close; what a full disk did not take is lost."""
-        if self._own:
-            with suppress(OSError):
-                self._file.close()
+        """Sessions may outlive their cluster; what they say is not written down."""
+        os.close(self._fd)
+        self._fd = -1
 
 
 class _Log:
@@ -57,18 +71,24 @@ class _Log:
         self, file: _File, show: Callable[[bytes, str], bytes], prefix: str
     ) -> None:
         self._file, self._show, self._prefix = file, show, prefix
-        self._broken = False
+        self.missed: Callable[[], None] | None = None
 
     def feed(self, data: bytes) -> Iterable[bytes]:
-        if not self._broken:
-            try:
-                self._file.write(self._show(data, self._prefix))
-            except (OSError, ValueError):
-                self._broken = True  # a full disk must not end the traffic
+        if not self._file.write(self._show(data, self._prefix)) and self.missed:
+            self.missed()
         return (data,)
 
     def end(self) -> Iterable[bytes]:
         return ()
+
+
+class _LogStream(TransformStream):
+    def __init__(self, log: _Log) -> None:
+        super().__init__(log)
+        log.missed = self._missed
+
+    def _missed(self) -> None:
+        self._drop(UNLOGGED)
 
 
 def connect(
@@ -78,9 +98,10 @@ def connect(
     try:
         file = context.resources.get(context.owner, lambda: _File(spec.log_file))
     except OSError as error:
-        raise LocalError(f"cannot open log_file {spec.log_file}: {error}") from error
+        why = error.strerror or str(error)
+        raise LocalError(f"cannot open log_file {spec.log_file}: {why}") from error
     show = hexdump if spec.log_format == "hex" else text
-    return succeed(TransformStream(_Log(file, show, spec.log_prefix)))
+    return succeed(_LogStream(_Log(file, show, spec.log_prefix)))
 
 
 protocol = Protocol(

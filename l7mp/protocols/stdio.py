@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
-from typing import Any
+import os
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.protocol import connectionDone
-from twisted.internet.stdio import StandardIO
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from l7mp.core.registry import Context, Protocol
@@ -19,7 +12,10 @@ from l7mp.errors import Loss
 from l7mp.interfaces import ICloseable, IStream, Kind, Metadata
 from l7mp.model.config import EndPoint
 from l7mp.model.spec import REMOTE_WORDS, Spec
-from l7mp.streams.stream import Stream
+from l7mp.streams.commons import Commons, SharedStream
+from l7mp.streams.pipes import own_end
+
+STDIN, STDOUT = 0, 1
 
 
 class StdioClusterSpec(Spec):
@@ -28,92 +24,51 @@ class StdioClusterSpec(Spec):
     tolerates = REMOTE_WORDS
 
 
-@implementer(IHalfCloseableProtocol)
-class _Console(TwistedProtocol):
-    """Standard input, which all sessions share: each line goes to all of them."""
-
-    def __init__(self) -> None:
-        self.readers: list[StdioStream] = []
-        self.ended = False
-        """Whether output has to find its own way."""
-
-    def dataReceived(self, data: bytes) -> None:
-        for reader in list(self.readers):
-            reader.typed(data)
-
-    def readConnectionLost(self) -> None:
-        """Nobody types any more; what the sessions say is still shown."""
-
-    def writeConnectionLost(self) -> None:
-        """Nobody looks any more; what is typed still counts."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.ended = True
-
-
 @implementer(ICloseable)
 class _Terminal:
     """Standard input and output of the process, opened when first needed."""
 
     def __init__(self, context: Context) -> None:
-        self.console = _Console()
-        self._io: Any = None
-        try:
-            self._io = StandardIO(self.console, reactor=context.reactor)
-        except (OSError, ValueError):  # no standard input: output alone will do
-            self.console.ended = True
+        reactor = context.reactor
+        self._is_terminal = os.isatty(STDIN)
+        # Nobody waits at a terminal for what might still be typed.
+        lingers = not self._is_terminal
+        self._commons = Commons(reactor, reactor, _end(STDOUT, os.O_WRONLY), lingers)
+        self._listen()
 
-    def write(self, data: bytes) -> None:
-        """To standard output, which need not be ready for it; a broken one is none."""
-        if not self.console.ended:
-            self._io.write(data)  # the descriptor does not block: somebody has to wait
-        else:
-            with suppress(OSError):
-                sys.stdout.buffer.write(data)
-                sys.stdout.buffer.flush()
+    def _listen(self) -> None:
+        fd = _end(STDIN, os.O_RDONLY)
+        if fd is not None:
+            self._commons.read_from(fd, self._input_ended)
+
+    def join(self) -> SharedStream:
+        """A view of the terminal for one session."""
+        if self._is_terminal and not self._commons.is_reading:
+            self._listen()  # an end that was typed is not the last word
+        return self._commons.join()
+
+    def _input_ended(self, _: Loss) -> None:
+        """
+        Pass on the end of what was read.
+
+        Where nothing was there is none: a service that is started without an input
+        still shows what its sessions say.
+        """
+        if self._commons.has_heard:
+            for member in list(self._commons.members):
+                member.input_ended()
 
     def close(self) -> None:
-        """Stop reading, flush; the process's own descriptors stay open."""
-        if self._io is not None:
-            self._io.pauseProducing()
-            self._io.loseConnection()
+        """Let go; the process's own descriptors stay open."""
+        self._commons.close()
 
 
-class StdioStream(Stream):
-    """One session's view of the terminal."""
-
-    kind = Kind.BYTES
-    half_close = True
-
-    def __init__(self, terminal: _Terminal) -> None:
-        super().__init__()
-        self._terminal = terminal
-        terminal.console.readers.append(self)
-
-    def typed(self, data: bytes) -> None:
-        """Somebody typed; what a held session cannot take is not kept."""
-        if self._reasons:
-            self._drop("held")
-        else:
-            self._deliver(data)
-
-    def write(self, data: bytes) -> None:
-        self.messages_out += 1
-        self.bytes_out += len(data)
-        self._terminal.write(data)
-
-    def end(self) -> None:
-        """The terminal goes on, but this session has nothing to wait for."""
-        self._leave()
-        self._read_ended()
-
-    def _leave(self) -> None:
-        if self in self._terminal.console.readers:
-            self._terminal.console.readers.remove(self)
-
-    def abort(self, loss: Loss) -> None:
-        self._leave()
-        self._lose(loss)
+def _end(fd: int, flags: int) -> int | None:
+    """A descriptor of ours for one of the process's, None if it has been closed."""
+    try:
+        return own_end(fd, flags)
+    except OSError:
+        return None
 
 
 def connect(
@@ -121,7 +76,7 @@ def connect(
 ) -> Deferred[IStream]:
     """A view of the terminal for one session."""
     terminal = context.resources.get(("Stdio",), lambda: _Terminal(context))
-    return succeed(StdioStream(terminal))
+    return succeed(terminal.join())
 
 
 protocol = Protocol(

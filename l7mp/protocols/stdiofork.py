@@ -25,6 +25,7 @@ from l7mp.model.spec import REMOTE_WORDS, Spec
 from l7mp.model.types import Account, Seconds
 from l7mp.streams.process import Child, Program
 from l7mp.streams.processstream import ProcessStream
+from l7mp.streams.sharedprogram import SharedProgram
 
 FACTS = {
     "L7MP_SESSION": "/name",
@@ -111,6 +112,14 @@ class STDIOForkClusterSpec(Spec):
     kill_after: Seconds = 5
     """Seconds from the signal that asks it to go (TERM) to the one that makes it (KILL)."""
 
+    shared: bool = False
+    """
+    One program for all sessions: what it says goes to all, what they say is mixed.
+
+    It runs from the first session on until the cluster goes; when it has ended, it is
+    run again for the next session.
+    """
+
     @model_validator(mode="after")
     def _has_one_output(self) -> STDIOForkClusterSpec:
         if self.pty and self.stderr not in (None, "merge"):
@@ -172,12 +181,29 @@ def connect(
 def _connect(
     context: Context, spec: STDIOForkClusterSpec, metadata: Metadata
 ) -> IStream:
-    reactor, facts = context.reactor, facts_of(metadata)
-    stream = ProcessStream(
-        reactor, reactor, spec.program(), facts, float(spec.kill_after)
-    )
-    context.resources.get(("STDIO-fork",), _Children).add(stream.child)
+    children = context.resources.get(("STDIO-fork",), _Children)
+    stream, child = (_join if spec.shared else _run)(context, spec, metadata)
+    children.add(child)
     return stream
+
+
+def _run(
+    context: Context, spec: STDIOForkClusterSpec, metadata: Metadata
+) -> tuple[IStream, Child]:
+    reactor, facts = context.reactor, facts_of(metadata)
+    patience = float(spec.kill_after)
+    stream = ProcessStream(reactor, reactor, spec.program(), facts, patience)
+    return stream, stream.child
+
+
+def _join(
+    context: Context, spec: STDIOForkClusterSpec, metadata: Metadata
+) -> tuple[IStream, Child]:
+    def make() -> SharedProgram:
+        reactor, patience = context.reactor, float(spec.kill_after)
+        return SharedProgram(reactor, reactor, spec.program(), patience, context.warn)
+
+    return context.resources.get(context.owner, make).join()
 
 
 protocol = Protocol(

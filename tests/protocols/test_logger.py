@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,22 +52,46 @@ def test_hex_shows_offset_bytes_and_text(tmp_path: Path) -> None:
 
 def test_a_dash_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """Without a file, what passes is shown on standard output, which stays open."""
-    one = One(logger)
-    stream, _ = one.connect()
-    stream.write(b"shown\n")
-    one.context.resources.close()
-    stream.write(b"again\n")
+    for text in (b"shown\n", b"again\n"):
+        one = One(logger)
+        stream, _ = one.connect()
+        stream.write(text)
+        one.context.resources.close()
     assert capfdbinary.readouterr().out == b"shown\nagain\n"
 
 
 def test_a_full_disk_does_not_end_the_traffic() -> None:
-    """When nothing can be written down any more, everything still passes."""
+    """What cannot be written down passes all the same, and is counted."""
     one = One(logger)
     for _ in range(2):
         stream, sink = one.connect(log_file="/dev/full")
         stream.write(b"1")
         stream.write(b"2")
         assert sink.written == [b"1", b"2"]
+        assert stream.drops == {"unlogged": 2}
+    one.context.resources.close()
+    stream.write(b"3")
+    assert sink.written == [b"1", b"2", b"3"]
+    assert stream.drops == {"unlogged": 3}
+
+
+def test_a_pipe_that_nobody_empties_does_not_hold_the_traffic(tmp_path: Path) -> None:
+    """Nor does one without a reader keep us waiting: it cannot be opened."""
+    path = tmp_path / "p"
+    os.mkfifo(path)
+    one = One(logger)
+    with pytest.raises(LocalError, match=r"p: No such device or address"):
+        one.connect(log_file=str(path))
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    stream, sink = one.connect(log_file=str(path))
+    for _ in range(100):
+        stream.write(bytes(4096))
+    assert len(sink.written) == 100
+    assert stream.drops["unlogged"] > 50
+    assert os.read(reader, 4096) == bytes(4096)
+    stream.write(b"there is room again")
+    os.close(reader)
+    stream.write(b"nobody")
     one.context.resources.close()
 
 

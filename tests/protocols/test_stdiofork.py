@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 from pydantic import ValidationError
 
-from l7mp.core.events import Ended, Noted
+from l7mp.core.events import Ended, Noted, StageRestored, Warned
 from l7mp.core.registry import Registry
 from l7mp.errors import Loss, Reason
 from l7mp.protocols import stdiofork
@@ -94,11 +94,7 @@ async def test_a_failed_program_is_run_again(tmp_path: Path) -> None:
     async with real() as world:
         retry = {"retry_on": "disconnect", "num_retries": 3, "timeout": 1000}
         client = await running(world, ["sh", "-c", script], route={"retry": retry})
-        await until((tmp_path / "again").exists)
-        await until(lambda: len(world.proxy.sessions) == 1)
-        stage = world.session.stages[1]
-        first = stage.stream
-        await until(lambda: stage.stream is not first and stage.status == "READY")
+        await until(lambda: any(isinstance(e, StageRestored) for e in world.events))
         client.send(b"hello")
         assert await client.reads(5) == b"hello"
 
@@ -192,3 +188,25 @@ def test_a_text_is_split_as_a_shell_would() -> None:
     spec = words().cluster({"protocol": "stdio-fork", "command": "a 'b c' $HOME"})
     assert spec.command == ("a", "b c", "$HOME")
     assert spec.program().errors == "log"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shared_program_hears_all() -> None:
+    """What one client says all of them hear, and operators what it complains about."""
+    script = ["sh", "-c", "echo started >&2; exec cat"]
+    async with real() as world:
+        one = await running(world, script, shared=True)
+        two = world.dial(one.sock.getpeername())
+        await until(lambda: len(world.proxy.sessions) == 2)
+        sessions = list(world.proxy.sessions.values())
+        await until(lambda: all(s.status == "CONNECTED" for s in sessions))
+        one.send(b"hello")
+        assert await one.reads(5) == await two.reads(5) == b"hello"
+        warnings = [event for event in world.events if isinstance(event, Warned)]
+        assert [(event.subject, event.message) for event in warnings] == [
+            ("cluster out", "sh: started")
+        ]
+        one.finish()
+        two.finish()
+        assert await one.reads_all() == b"hello"
+        assert await two.reads_all() == b"hello"
