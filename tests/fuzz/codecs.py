@@ -15,6 +15,14 @@ from l7mp.wire.closing import MAX_TEXT, close_of_loss, loss_of_close
 from l7mp.wire.encap import Decap, Encap
 from l7mp.wire.flowkey import json_key, payload_key
 from l7mp.wire.framing import FRAMINGS, Codec, codec
+from l7mp.wire.http2frames import GoawaySieve
+from l7mp.wire.httprequest import (
+    Defaults,
+    response_facts,
+    trailer_facts,
+    trailers_of,
+    upstream_request,
+)
 from l7mp.wire.json_object import ObjectScanner, is_shallow, read_object
 from l7mp.wire.jsonsocket import (
     Accepted,
@@ -171,6 +179,34 @@ def _outgoing(metadata: dict[str, Any]) -> None:
     assert len(head.split(b"\r\n")) <= 6 + len(headers)
 
 
+def http_requests(data: bytes) -> None:
+    """Whatever rules have made of metadata, what is asked is one request."""
+    with suppress(ValueError):
+        request = upstream_request({"HTTP": read_object(data)}, Defaults(), "a.example")
+        words = [request.method, request.target, request.authority, request.tunnel]
+        words += [text for header in request.headers for text in header]
+        assert not any(LINE_ENDS & set(word) for word in words), request
+        assert " " not in request.method + request.target + request.authority
+    fields = httpmeta.head_fields(b"\r\n" + data)
+    assert response_facts(200, fields)["HTTP"]["status"] == 200
+    trailers = trailers_of(trailer_facts(fields))
+    assert trailers is not None
+    assert not any(LINE_ENDS & set(text) for field in trailers for text in field)
+
+
+def http2_frames(data: bytes) -> None:
+    """What passes is the frames that came, in any cut, and farewells are found."""
+    body, cut = pieces(data)
+    outcomes = []
+    for way in ([body], cut):
+        sieve = GoawaySieve()
+        fed = [sieve.feed(piece) for piece in way]
+        passed = b"".join(one for one, _ in fed)
+        outcomes.append((passed, [found for _, some in fed for found in some]))
+    assert outcomes[0] == outcomes[1]
+    assert len(outcomes[0][0]) <= len(body)
+
+
 def closing(data: bytes) -> None:
     """Any close is a loss, and any loss a close that fits into its frame."""
     code = int.from_bytes(data[:2], "big") if data else None
@@ -273,6 +309,18 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
             b"http://a/b?c#d\nConnection: x, close\r\nX: 1\r\nCookie: a=b",
             b'/\n{"url": {"host": "[::1]:80", "path": "/ x"}, "headers": {"a": ["b"]}}',
         ),
+    ),
+    "httprequest": (
+        http_requests,
+        (
+            b'{"method": "PUT", "url": {"path": "/ x"}, "headers": {"host": "b", "a": [1]}}',
+            b'{"tunnel": "connect", "method": "CONNECT", "url": {"url": "a:1"}, "body": 1}',
+            b"A: b\r\nTransfer-Encoding: x\r\nSet-Cookie: c\r\nset-cookie: d",
+        ),
+    ),
+    "http2frames": (
+        http2_frames,
+        (b"\x04\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\x01\0\0\0\0\0\x01x",),
     ),
     "closing": (closing, (b"\x03\xe8bye", b"\x03\xf3refused: x", b"")),
     "deflate": (

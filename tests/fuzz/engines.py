@@ -6,22 +6,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from l7mp.errors import RemoteError
+from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import SINK, Kind
 from l7mp.streams.framed import framed
 from l7mp.streams.http2 import PREFACE
+from l7mp.streams.httpcall import Call, Calling
+from l7mp.streams.httppool import Pool
 from l7mp.streams.httpserver import HTTPConnection, HTTPServer
 from l7mp.streams.jsonsocket import ask, hear
 from l7mp.streams.websocket import Settings
 from l7mp.testing import Memory
+from l7mp.wire.httprequest import Request
 from tests.fuzz.codecs import pieces
-from tests.streams.websockets import Side, Wire, dialed, frame, served
+from tests.streams.websockets import PEER, Side, Wire, dialed, frame, served
 
 HOUR = 3600.0
 
@@ -105,6 +108,70 @@ def http2(data: bytes) -> None:
     http(data[:1] + PREFACE + b"\0\0\0\x04\0\0\0\0\0" + data[1:])
 
 
+class _Dialing:
+    """An endpoint where a server is that says the same to everybody."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.made: list[tuple[Any, HTTPWire]] = []
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        connection, wire = factory.buildProtocol(PEER), HTTPWire(self.clock)
+        self.made.append((connection, wire))
+        connection.makeConnection(wire)
+        return succeed(connection)
+
+
+ASKED = (
+    Request(method="GET", target="/", authority="x"),
+    Request(method="POST", target="/", authority="x", has_body=True),
+    Request(method="CONNECT", target="a:1", authority="a:1", tunnel="connect"),
+    Request(method="GET", target="/", authority="x", tunnel="foo"),
+)
+
+
+def http_client(data: bytes, version: int = 1) -> None:
+    """Any server's answer ends its call, if only by being given up."""
+    _, cut = pieces(data)
+    clock = Clock()
+    there: Any = _Dialing(clock)
+    pool = Pool(clock, there, version)
+    call = Call(ASKED[data[0] % 4 if data else 0], Calling(clock, pool.again))
+    sink = Memory()
+    with nothing_logged():
+        pool.carry(call).addErrback(lambda _: None)
+        call.deliver_to(sink)
+        call.release(SINK)
+        call.write(b"body")
+        for piece in cut:
+            _say(there.made[-1], piece)
+            clock.advance(0)
+        call.end()
+        for connection, _ in there.made:
+            connection.readConnectionLost()
+            connection.connectionLost(Failure(ConnectionDone()))
+        for _ in range(4):  # what is tried again is given up, too
+            clock.advance(HOUR)
+            for connection, wire in there.made:
+                if wire.disconnecting or wire.aborted:
+                    connection.connectionLost(Failure(ConnectionDone()))
+        call.abort(Loss(Reason.DELETED))
+        pool.close()
+    assert call.loss is not None
+    assert not clock.getDelayedCalls()
+
+
+def _say(made: tuple[Any, HTTPWire], piece: bytes) -> None:
+    connection, wire = made
+    if not wire.disconnecting and not wire.aborted:
+        connection.dataReceived(piece)
+
+
+def http2_client(data: bytes) -> None:
+    """The same behind empty settings of HTTP/2."""
+    http_client(data[:1] + b"\0\0\0\x04\0\0\0\0\0" + data[1:], version=2)
+
+
 def websocket(data: bytes) -> None:
     """Any peer is understood or sent away, on either side, compressed or not."""
     _, cut = pieces(data)
@@ -186,6 +253,21 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     "http2": (
         http2,
         (b"\x0f" + GET2, b"\x03" + GET2 + b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\0"),
+    ),
+    "http_client": (
+        http_client,
+        (
+            b"\x0cHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            b"\x0dHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\n\r\nrest",
+            b"\x0fHTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\ndata",
+        ),
+    ),
+    "http2_client": (
+        http2_client,
+        (
+            b"\x0c\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x02\0\x01\0\0\0\x01ok",
+            b"\x0c\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        ),
     ),
     "websocket": (
         websocket,

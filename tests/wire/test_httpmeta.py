@@ -338,3 +338,17 @@ def test_every_handshake_is_a_request(
     event = parser.next_event()
     assert isinstance(event, h11.Request)
     assert parser.trailing_data[0] == b""
+
+
+@given(st.binary(max_size=80), st.text(max_size=20), st.text(max_size=5))
+def test_any_head(head: bytes, target: str, method: str) -> None:
+    """Whatever a client sends for a head becomes metadata, and all of it is text."""
+    fields = head_fields(b"line\r\n" + head)
+    about = request_metadata(method, target, "1.1", fields)
+    assert (about["method"], about["url"]["url"]) == (method, target)
+    assert all(
+        isinstance(text, str) for field in about["headers"].items() for text in field
+    )
+    assert {name.decode("latin-1").lower() for name, _ in fields} == set(
+        about["headers"]
+    )

@@ -127,3 +127,31 @@ def test_nesting() -> None:
     assert is_shallow(value)
     assert not is_shallow({"a": value})
     assert is_shallow(1)
+
+
+@given(st.binary(max_size=60) | st.text('{}[]"\\,:01e', max_size=60).map(str.encode))
+def test_any_document(data: bytes) -> None:
+    """Whatever bytes come are an object, not too deep, or a ValueError."""
+    try:
+        value = read_object(data)
+    except ValueError:
+        return
+    assert isinstance(value, dict)
+    assert is_shallow(value)
+
+
+@given(
+    st.text('{}[]"\\x', max_size=60).map(str.encode),
+    st.lists(st.integers(0, 60), max_size=5),
+)
+def test_any_cut(data: bytes, places: list[int]) -> None:
+    """Whatever follows a brace ends at the same place, or not at all, in any pieces."""
+    data = b"{" + data
+    scanner, passed, found = ObjectScanner(), 0, None
+    for piece in cut(data, places):
+        end = scanner.find_end(piece)
+        if end is not None:
+            found = passed + end
+            break
+        passed += len(piece)
+    assert found == ObjectScanner().find_end(data)

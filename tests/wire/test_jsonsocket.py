@@ -264,6 +264,27 @@ def test_judging_a_stream(header: dict[str, Any], data: bytes, size: int) -> Non
     assert whole == Accepted({**header, "JSONSocketVersion": 1}, data)
 
 
+@given(
+    st.binary(max_size=40) | st.text('{}"\\\\JSO:1 ', max_size=40).map(str.encode),
+    st.lists(st.integers(0, 40), max_size=5),
+)
+def test_any_stream(data: bytes, places: list[int]) -> None:
+    """Whatever follows a brace is parted alike, however it is cut, and judged."""
+    stream = b" {" + data
+    ends = [*sorted(places), len(stream)]
+    splitter, header, rest = HeaderSplitter(), None, b""
+    for a, b in zip([0, *ends], ends, strict=False):
+        if header is not None:
+            rest += stream[a:b]
+        elif (parted := splitter.feed(stream[a:b])) is not None:
+            header, rest = parted
+    whole = HeaderSplitter().feed(stream)
+    assert whole == (None if header is None else (header, rest))
+    for judge in (decode_request, decode_response):
+        verdict = judge(stream, whole=False)
+        assert (verdict is None) == (whole is None)
+
+
 def test_judging_the_stream_of_a_server() -> None:
     """A response may be followed by data at once, and refused at once."""
     accepted = decode_response(encode_response(200, "OK") + b"data", whole=False)

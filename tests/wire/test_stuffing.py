@@ -71,3 +71,10 @@ def test_slip(parts: list[bytes]) -> None:
 def test_bad_slip(bad: bytes) -> None:
     """An ESC before anything but its two letters is no message."""
     assert unslip(bad) is None
+
+
+@given(st.binary(max_size=40))
+def test_any_slip(data: bytes) -> None:
+    """Whatever bytes come, they are a message or none; a message is the same again."""
+    message = unslip(data)
+    assert message is None or unslip(slip(message)) == message
