@@ -16,15 +16,7 @@ from l7mp.model.config import EndPoint
 from l7mp.model.explain import Says
 from l7mp.model.spec import Spec
 from l7mp.model.types import Address, AnyPort, Port, Seconds
-from l7mp.streams.address import (
-    V4,
-    Numeric,
-    host_port,
-    literal,
-    resolve,
-    shown,
-    wildcard,
-)
+from l7mp.streams.address import V4, Numeric, host_port, resolve
 from l7mp.streams.association import Association, Ends
 from l7mp.streams.association_stream import (
     AssociationStream,
@@ -32,17 +24,20 @@ from l7mp.streams.association_stream import (
     FirstMessage,
     Manner,
 )
-from l7mp.streams.stack import Door, Stack
+from l7mp.streams.kernelsctp import check_tunnel, is_there
+from l7mp.streams.sctp import (
+    Place,
+    connect_in_kernel,
+    connect_in_user_space,
+    listen_in_kernel,
+    listen_in_user_space,
+)
+from l7mp.streams.stack import Stack
 from l7mp.streams.usrsctp import Tuning, engine
 from l7mp.wire.sctp import MAX_PPID, MAX_STREAM
 
 TUNNEL = 9899
 """The port of UDP for encapsulated SCTP (RFC 6951, section 5.1)."""
-
-_ONE_PATH = (
-    "several addresses need the SCTP of the kernel (engine: kernel):"
-    " in user space an association has one path"
-)
 
 # -- what a user declares ------------------------------------------------------
 
@@ -232,34 +227,16 @@ class _Reception:
 
 @implementer(IListening)
 class _Listening:
-    def __init__(self, reception: _Reception, place: Any) -> None:
+    def __init__(self, reception: _Reception, place: Place) -> None:
         self._reception, self._place = reception, place
 
     def address(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._place.address()
-        return found
+        return self._place.address()
 
     def stop(self) -> Deferred[None]:
         self._place.close()
         self._reception.close()
         return succeed(None)
-
-
-class _UserPlace:
-    """Where a listener is, in user space."""
-
-    def __init__(self, stack: Stack, door: Door, host: str, is_udp: bool) -> None:
-        self._stack, self._door, self._host, self._is_udp = stack, door, host, is_udp
-
-    def address(self) -> dict[str, Any]:
-        about: dict[str, Any] = {"address": self._host, "port": self._door.port}
-        if self._is_udp:
-            (carrier,) = self._door.carriers
-            about["encapsulation"] = {"port": carrier.own[1]}
-        return about
-
-    def close(self) -> None:
-        self._stack.shut(self._door)
 
 
 def listen(
@@ -277,38 +254,31 @@ async def _listen(
     except RemoteError as error:
         raise LocalError(error.loss.detail) from error
     reception = _Reception(spec, accept)
-    place = _user_place(context, spec, places, reception)
+    udp = spec.encapsulation.port if spec.encapsulation else None
+    if _is_for_kernel(spec, udp is not None):
+        if udp is not None:
+            check_tunnel(udp)
+        place: Place = listen_in_kernel(
+            context.reactor, places, spec.port, spec.tuning, reception.welcome
+        )
+    else:
+        place = listen_in_user_space(
+            _stack(context), places, spec.port, udp, spec.tuning, reception.welcome
+        )
     return _Listening(reception, place)
 
 
-def _user_place(
-    context: Context,
-    spec: SCTPListenerSpec,
-    places: list[Numeric],
-    reception: _Reception,
-) -> _UserPlace:
-    stack = _stack(context)
-    host = shown(_only(places).sockaddr[0]) if places else wildcard()
-    place = literal(host, spec.encapsulation.port if spec.encapsulation else 0)
-    assert place is not None, "an address is an address"
-    hosts = None
-    if spec.encapsulation is not None:
-        carriers = [stack.udp(place)]
-    elif places:
-        carriers, hosts = [stack.raw(place.family)], [host]
-    else:
-        carriers = [stack.raw(V4)]
-    door = Door(carriers, spec.port, hosts, reception.welcome)
-    try:
-        stack.listen(door, spec.tuning)
-    except LocalError:
-        for carrier in carriers:
-            carrier.tidy()
-        raise
-    return _UserPlace(stack, door, host, spec.encapsulation is not None)
-
-
 # -- both sides ------------------------------------------------------------------
+
+
+def _is_for_kernel(spec: _Spec, is_in_udp: bool) -> bool:
+    """Whose SCTP it is to be; raises ``LocalError`` if that cannot be."""
+    if spec.engine == "auto":
+        return not is_in_udp and is_there()
+    if spec.engine == "user" and not is_in_udp and is_there():
+        what = "the kernel has SCTP, and would answer every packet on IP"
+        raise LocalError(f"{what}; say engine: kernel, or encapsulate SCTP in UDP")
+    return spec.engine == "kernel"
 
 
 def _stack(context: Context) -> Stack:
@@ -318,12 +288,6 @@ def _stack(context: Context) -> Stack:
         return Stack(context.reactor, engine())
 
     return context.resources.get(("SCTP", "stack"), make)
-
-
-def _only(places: list[Numeric]) -> Numeric:
-    if len(places) > 1:
-        raise LocalError(_ONE_PATH)
-    return places[0]
 
 
 async def _locals(reactor: Any, address: str | tuple[str, ...] | None) -> list[Numeric]:
@@ -354,58 +318,61 @@ async def _connect(
     bind = spec.bind or SCTPBind()
     places = await _locals(context.reactor, bind.address)
     family = places[0].family if places else None
-    names = [name.strip() for name in endpoint.address.split(",")]
-    if len(names) > 1:
-        raise LocalError(_ONE_PATH)
-    found = await resolve(context.reactor, names[0], port, family)
     manner = spec.manner.with_facts(metadata)
     last = RemoteError(Loss(Reason.UNREACHABLE, endpoint.address))
-    for remote in sorted(found, key=lambda number: number.family != V4):
+    for remotes in await _remotes(context.reactor, endpoint.address, port, family):
         attempt = Attempt()
         try:
-            attempt.association = _user_association(
-                context, spec, remote, places, attempt
-            )
+            attempt.association = _begin(context, spec, remotes, places, attempt)
             association = await attempt.made
         except LocalError as error:
             last = RemoteError(Loss(Reason.LOCAL, str(error)))
-            continue
         except RemoteError as error:
             last = error
-            continue
-        stream = AssociationStream(association, manner)
-        for note in attempt.notes:
-            stream.happened(note)
-        return stream
+        else:
+            stream = AssociationStream(association, manner)
+            for note in attempt.notes:
+                stream.happened(note)
+            return stream
     raise last
 
 
-def _user_association(
+async def _remotes(
+    reactor: Any, address: str, port: int, family: int | None
+) -> list[list[Numeric]]:
+    """
+    What to try, one after the other.
+
+    A name may stand for several machines; several names stand for one.
+    """
+    names = [name.strip() for name in address.split(",")]
+    found = [await resolve(reactor, name, port, family) for name in names]
+    fitting = [sorted(one, key=lambda number: number.family != V4) for one in found]
+    if len(names) == 1:
+        return [[number] for number in fitting[0]]
+    return [[numbers[0] for numbers in fitting]]
+
+
+def _begin(
     context: Context,
     spec: SCTPClusterSpec,
-    remote: Numeric,
+    remotes: list[Numeric],
     places: list[Numeric],
     attempt: Attempt,
 ) -> Association:
-    stack, tunnel = _stack(context), spec.encapsulation
-    everywhere = "0.0.0.0" if remote.family == V4 else "::"  # noqa: S104  # any is right
-    host = _only(places).sockaddr[0] if places else everywhere
-    if tunnel is None:
-        carrier = stack.raw(remote.family)
-    else:
-        place = literal(host, tunnel.port)
-        assert place is not None, "an address is an address"
-        carrier = stack.udp(place)
-    peer = remote.sockaddr
-    if tunnel is not None:
-        peer = (peer[0], tunnel.remote_port, *peer[2:])
+    tunnel = spec.encapsulation
     own_port = spec.bind.port if spec.bind and spec.bind.port else 0
-    ports = (own_port, remote.sockaddr[1])
-    try:
-        return stack.connect(carrier, peer, ports, spec.tuning, attempt)
-    except LocalError:
-        carrier.tidy()
-        raise
+    if _is_for_kernel(spec, tunnel is not None):
+        if tunnel is not None:
+            check_tunnel(tunnel.port)
+        remote_udp = tunnel.remote_port if tunnel is not None else None
+        return connect_in_kernel(
+            context.reactor, remotes, places, own_port, remote_udp, spec.tuning, attempt
+        )
+    udp = (tunnel.port, tunnel.remote_port) if tunnel is not None else None
+    return connect_in_user_space(
+        _stack(context), remotes, places, own_port, udp, spec.tuning, attempt
+    )
 
 
 protocol = Protocol(

@@ -201,6 +201,8 @@ class Association:
         if "error" in facts:
             message = f"{message}: {facts['error']}"
         self.owner.happened(Note(found.word, message, facts))
+        if found.word == sctp.SHUTDOWN_COMP:
+            self.ended()  # of which not every stack tells in another way
 
     def _mind(self, found: Notification) -> None:
         if found.word == sctp.PARTIAL_DELIVERY:

@@ -120,11 +120,12 @@ class Carrier(DatagramReader):
 
     # -- paths ----------------------------------------------------------------
 
-    def path_to(self, peer: Sockaddr) -> Path:
-        """The way to a peer."""
+    def path_to(self, peer: Sockaddr, asked: bytes = b"") -> Path:
+        """The way to a peer, from a packed address of ours if one is given."""
         if self.is_raw:
             peer = (peer[0], 0, *peer[2:])
-        asked = route_to(self.family, _somewhere(peer)) if self._is_everywhere else b""
+        if self._is_everywhere and not asked:
+            asked = route_to(self.family, _somewhere(peer))
         key = (peer, asked)
         return self._paths.get(key) or self._new(key)
 

@@ -193,9 +193,12 @@ class Stack:
         ports: tuple[int, int],
         tuning: Tuning,
         owner: Owner,
+        asked: bytes = b"",
     ) -> Association:
         """
         Begin to make an association from one port, 0 for any, to another.
+
+        ``asked`` is the packed address of ours to do so from, if it is laid down.
 
         Raises ``LocalError`` if our port is in use.
         """
@@ -203,7 +206,7 @@ class Stack:
         sock = self.engine.open(self, tuning)
         try:
             own = self._bind(sock, own)
-            path = carrier.path_to(peer)
+            path = carrier.path_to(peer, asked)
         except (LocalError, OSError):
             self.engine.close(sock)
             raise

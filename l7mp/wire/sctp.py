@@ -75,6 +75,8 @@ class Dialect:
     partial_delivery: int
     assoc_states: Mapping[int, str]
     addr_states: Mapping[int, str]
+    causes_are_swapped: bool
+    """Whether causes of errors are as they came, most significant byte first."""
 
     @property
     def types(self) -> tuple[int, ...]:
@@ -101,12 +103,14 @@ _ADDR_STATES = (
 LINUX = Dialect(
     0x8001, 0x8002, 0x8005, 0x8006,
     dict(enumerate(_ASSOC_STATES)), dict(enumerate(_ADDR_STATES)),
+    causes_are_swapped=True,
 )  # fmt: skip
 """``linux/sctp.h``."""
 
 USRSCTP = Dialect(
     1, 2, 5, 7,
     dict(enumerate(_ASSOC_STATES, 1)), dict(enumerate(_ADDR_STATES[:6], 1)),
+    causes_are_swapped=False,
 )  # fmt: skip
 """``usrsctp.h``."""
 
@@ -155,6 +159,8 @@ def _assoc_change(data: bytes, dialect: Dialect) -> Notification | None:
     if word in (COMM_UP, RESTART):
         facts["streams"] = {"in": incoming, "out": outgoing}
     elif error:
+        if dialect.causes_are_swapped:
+            (error,) = _PORT.unpack(_FAMILY.pack(error))
         facts["error"] = _CAUSES.get(error, f"error {error}")
     return Notification(word, facts)
 
@@ -180,8 +186,14 @@ def sockaddr(data: bytes, at: int = 0) -> tuple[Sockaddr | None, int]:
     if layout is None or len(data) < at + layout.size:
         return None, len(data)
     _, port, host, *_ = layout.unpack_from(data, at)
-    shown = str(host) if family == AF_CONN else str(ip_address(host))
+    shown = str(host) if family == AF_CONN else _shown(host)
     return Sockaddr(family, shown, _PORT.unpack(port)[0]), at + layout.size
+
+
+def _shown(host: bytes) -> str:
+    """IPv4 always dotted, never mapped into IPv6."""
+    number = ip_address(host)
+    return str(getattr(number, "ipv4_mapped", None) or number)
 
 
 def sockaddrs(data: bytes) -> list[Sockaddr]:

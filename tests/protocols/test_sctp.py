@@ -286,7 +286,7 @@ async def test_a_cluster_that_cannot_connect() -> None:
             with pytest.raises(RemoteError) as caught:
                 await it.connect(place, address=address, **said)
             assert caught.value.loss.reason is reason, said
-        with pytest.raises(LocalError, match="one path"):
+        with pytest.raises(RemoteError, match="one path"):
             await it.connect(where, address=f"{HOST},127.0.0.2")
         assert len(sctp._stack(it.context)._carriers) == 1
 

@@ -18,9 +18,9 @@ PATIENCE = 15.0
 """Seconds until something that must happen has happened."""
 
 
-def until(check: Callable[[], Any], what: str) -> Any:
+def until(check: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """What ``check`` says, as soon as it is true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + seconds
     while True:
         found = check()
         if found:

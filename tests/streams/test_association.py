@@ -152,8 +152,11 @@ def test_finishing_takes_no_longer_than_it_may(bench: Bench) -> None:
     assert bench.owner.losses == [why]
 
 
-def test_the_peer_shuts_down(bench: Bench) -> None:
-    """An end without a complaint is an orderly one."""
+@pytest.mark.parametrize("is_told_by_word", [True, False])
+def test_the_peer_shuts_down(bench: Bench, is_told_by_word: bool) -> None:
+    """An end without a complaint is an orderly one, however it is told."""
+    if is_told_by_word:
+        bench.it.notified(Notification("SHUTDOWN_COMP"))
     bench.it.ended()
     assert bench.owner.losses == [FIN]
     assert bench.link.said == ["close"]

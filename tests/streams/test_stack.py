@@ -15,6 +15,7 @@ from l7mp.interfaces import SINK, Note
 from l7mp.streams.address import V4
 from l7mp.streams.association import Association
 from l7mp.streams.association_stream import AssociationStream, Manner
+from l7mp.streams.kernelsctp import is_there
 from l7mp.streams.stack import AFTERGLOW, TICK, Stack
 from l7mp.streams.usrsctp import MAX_MESSAGE
 from l7mp.testing import Memory
@@ -317,6 +318,9 @@ class _Watch:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets need root")
+@pytest.mark.skipif(
+    is_there(), reason="the kernel of this machine has an SCTP of its own"
+)
 @pytest_twisted.ensureDeferred
 async def test_associations_right_on_ip() -> None:
     """Without UDP, at one of our addresses, with a port that is found free."""
