@@ -32,6 +32,9 @@ COMPRESSED = 4
 
 TOO_LONG = 1009
 
+MAX_PONGS = 1000
+"""How many pongs may wait for a peer that asks, and does not read what it is told."""
+
 
 class Silence:
     """autobahn has something to say about every frame, and we have nothing to add."""
@@ -78,7 +81,6 @@ class ConnectionLink:
     STATE_OPEN: int
     STATE_CLOSED: int
     data: bytes
-    message_data: Any
     message_is_binary: bool
     failedByMe: bool
     closedByMe: bool
@@ -88,6 +90,7 @@ class ConnectionLink:
     remoteCloseReason: str | None
     consumeData: Callable[[], None]
     sendPing: Callable[[], None]
+    sendPong: Callable[[bytes], None]
     sendMessage: Callable[..., None]
     sendFrame: Callable[..., None]
     _fail_connection: Callable[[int, str], None]
@@ -97,6 +100,8 @@ class ConnectionLink:
     _heartbeat: Heartbeat | None = None
     _deflate: Deflate | None = None
     _perMessageCompress: Inflation | None
+    _message: bytes | bytearray = b""
+    _pongs = 0
 
     @property
     def settings(self) -> Settings:
@@ -162,11 +167,22 @@ class ConnectionLink:
     def _refuse_head(self) -> None:
         raise NotImplementedError
 
+    def onMessageFrameData(self, payload: bytes) -> None:
+        # autobahn keeps every piece; of crumbs that is many times what they hold.
+        if self.failedByMe:
+            return
+        if not self._message:
+            self._message = payload
+        elif isinstance(self._message, bytearray):
+            self._message += payload
+        else:
+            self._message = bytearray(self._message) + payload
+
     def onMessageEnd(self) -> None:
-        parts, self.message_data = self.message_data, None
+        message, self._message = bytes(self._message), b""
         if self.stream is None or self.failedByMe:
             return
-        message, limit = b"".join(parts), self.settings.max_message
+        limit = self.settings.max_message
         if len(message) > limit:  # autobahn's limit has room for what deflate adds
             self._fail_connection(
                 TOO_LONG, f"the message is longer than {limit} octets"
@@ -180,6 +196,12 @@ class ConnectionLink:
             loss = loss_of_close(self.remoteCloseCode, self.remoteCloseReason)
             self.stream.gone(loss)
         return skip
+
+    def onPing(self, payload: bytes) -> None:
+        # Not all pings need an answer of their own (RFC 6455, section 5.5.3).
+        self._pongs = self._pongs + 1 if self.backlog() else 0
+        if self.takes_messages and self._pongs < MAX_PONGS:
+            self.sendPong(payload)
 
     def _silent(self) -> None:
         """No sign of life in time; a peer that we do not listen to cannot give one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from l7mp.errors import Loss, Reason
 from l7mp.streams.websocket import Settings
+from l7mp.streams.websocket_link import MAX_PONGS
 from tests.streams.loopback import Collector
 from tests.streams.websockets import (
     CLOSE,
@@ -104,6 +106,55 @@ def test_noise(noise: bytes) -> None:
         side.vanish()
         assert len(side.losses) == 1
         assert not side.clock.getDelayedCalls()
+
+
+# -- what a peer could make us keep -------------------------------------------------------
+
+
+@both
+def test_a_message_of_crumbs(side_of: Opened) -> None:
+    """A message in fragments of two octets takes about the memory that it has octets."""
+    side = side_of(Settings(max_message=1 << 20))
+    sink = Collector(side.stream)
+    masked = side.masked
+    crumbs = frame(b"xy", 0, masked=masked, first=0) * 500
+    side.feed(frame(b"", masked=masked, first=0))
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            side.feed(crumbs)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * 20_000
+    side.feed(frame(b"", 0, masked=masked))
+    assert sink.got == [b"xy" * 10_000]
+
+
+@both
+def test_fragments_of_nothing(side_of: Opened) -> None:
+    """Fragments without a single octet, however many, are kept nowhere."""
+    side = side_of()
+    sink = Collector(side.stream)
+    masked = side.masked
+    side.feed(frame(b"", masked=masked, first=0))
+    side.feed(frame(b"", 0, masked=masked, first=0) * 1000)
+    assert not side.link.frame_data
+    assert not side.link.message_data
+    side.feed(frame(b"end", 0, masked=masked))
+    assert sink.got == [b"end"]
+
+
+@both
+def test_pings_of_a_peer_that_does_not_read(side_of: Opened) -> None:
+    """A peer that pings and reads nothing cannot make us keep pongs without end."""
+    side = side_of()
+    side.wire.blocked = True
+    side.feed(frame(b"?" * 125, PING, masked=side.masked) * (MAX_PONGS + 500))
+    assert len(side.said()) == MAX_PONGS
+    side.wire.blocked, side.wire.dataBuffer = False, b""
+    side.feed(frame(b"again", PING, masked=side.masked))
+    assert side.said() == [(PONG, b"again")]
 
 
 # -- compression --------------------------------------------------------------------------
