@@ -21,6 +21,9 @@ OWN_BUFFER = 1 << 20
 STRAYS = 1 << 14
 """More datagrams than such a buffer can hold."""
 
+MIXED = "one is IPv4, the other IPv6"
+"""Why the two ends of a flow may not fit together."""
+
 _PORTS = ("UDP", "TCP", "SCTP")
 """Where metadata may have the port of a client."""
 
@@ -43,6 +46,10 @@ class Place(NamedTuple):
             return (self.local.sockaddr[0], self.port, *self.local.sockaddr[2:])
         everywhere = "0.0.0.0" if family == V4 else "::"  # noqa: S104
         return (everywhere, self.port) if self.port else None
+
+    def suits(self, remote: Numeric) -> bool:
+        """Whether ``remote`` can be spoken to from here: both are IPv4, or both IPv6."""
+        return self.local is None or self.local.family == remote.family
 
     def __str__(self) -> str:
         place = self.sockaddr(V4)
@@ -88,6 +95,9 @@ def open_from(place: Place, remote: Numeric, spec: UDPClusterSpec) -> socket.soc
     Raises ``RemoteError`` if that is not possible, ``LocalError`` if the options are not.
     """
     hears_all = spec.options.answers == "any"
+    if not place.suits(remote):
+        what = f"cannot send from {place} to {remote.sockaddr[0]}: {MIXED}"
+        raise RemoteError(Loss(Reason.LOCAL, what))
 
     def prepare(sock: socket.socket) -> None:
         _prepare(sock, place, spec)

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from l7mp.model.sockets import SocketOptions
 from l7mp.streams import sockopts
 from l7mp.streams.address import V4, V6, Numeric, resolve
-from l7mp.streams.outgoing import TRANSPARENT, Place
+from l7mp.streams.outgoing import MIXED, TRANSPARENT, Place
 
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK})
 
@@ -89,6 +89,9 @@ class PreparedEndpoint:
 
     def _socket(self, remote: Numeric, place: Place) -> socket.socket:
         """A socket that is bound; raises ``ConnectBindError`` or ``LocalError``."""
+        if not place.suits(remote):
+            what = f"cannot connect from {place} to {remote.sockaddr[0]}: {MIXED}"
+            raise ConnectBindError(string=what)
         sock = _tcp_socket(remote.family)
         try:
             if place.is_foreign:

@@ -327,6 +327,41 @@ async def test_what_is_too_large_for_the_way(
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("whole", [False, True], ids=["fragments", "whole"])
+async def test_what_a_router_finds_too_large(
+    net: Net, world: World, whole: bool
+) -> None:
+    """A router's word costs one datagram, counted once; what follows fits, or is told."""
+    far = Network()
+    try:
+        net.server.link("r0", far, "f0")
+        net.server.run(
+            "ip address add 10.3.0.1/24 dev r0; ip link set r0 mtu 1300;"
+            "echo 1 >/proc/sys/net/ipv4/ip_forward"
+        )
+        far.run("ip address add 10.3.0.2/24 dev f0; ip route add default via 10.3.0.1")
+        net.proxy.run("ip route add 10.3.0.0/24 via 10.2.0.2 dev p1")
+        with far.entered():
+            there = Peer("10.3.0.2")
+        with there:
+            options = {"dont_fragment": whole}
+            flow = await world.connect("10.3.0.2", port=there.port, socket=options)
+            Collector(flow)
+            flow.write(bytes(1400))
+            await until(lambda: flow.drops)
+            flow.write(bytes(1400))
+            flow.write(b"small")
+            received = [(await there.receive())[0] for _ in range(1 if whole else 2)]
+        assert received == ([b"small"] if whole else [bytes(1400), b"small"])
+        assert flow.drops == {"too-big": 2 if whole else 1}
+        assert flow.loss is None
+    finally:
+        net.proxy.run("ip route del 10.3.0.0/24")
+        net.server.run("ip link del r0")
+        far.close()
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("option", ["reuse_port", "reuse_address"])
 async def test_a_port_can_be_shared(world: World, option: str) -> None:
     """Two proxies can have one port if both say so."""

@@ -114,6 +114,13 @@ def test_a_port_that_is_taken(peer: Peer) -> None:
     assert raised.value.loss.reason is Reason.LOCAL
 
 
+def test_families_do_not_mix(peer: Peer) -> None:
+    """From an address of IPv6 nobody is reached by IPv4, and that is told."""
+    six = Place(Numeric(V6, ("::1", 0, 0, 0)), 7)
+    with pytest.raises(RemoteError, match="one is IPv4, the other IPv6"):
+        open_from(six, at(peer), spec())
+
+
 @pytest.mark.parametrize("family", [V4, V6])
 def test_options(family: int) -> None:
     """The socket has the options that were asked for; those that cannot be are told."""

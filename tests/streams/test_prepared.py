@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from l7mp.errors import LocalError, RemoteError
 from l7mp.model.sockets import SocketOptions, TCPSocketOptions
-from l7mp.streams.address import V4, Numeric
+from l7mp.streams.address import V4, V6, Numeric
 from l7mp.streams.outgoing import Place
 from l7mp.streams.prepared import PreparedEndpoint, listening_socket
 from tests.protocols.real import Conn
@@ -127,6 +127,17 @@ async def test_the_first_place_that_can_be_had(server: socket.socket) -> None:
     await until(lambda: client.lost)
     with pytest.raises(ConnectBindError, match="cannot connect from"):
         await dial(port_of(server), places[:1])
+
+
+@pytest_twisted.ensureDeferred
+async def test_families_do_not_mix(server: socket.socket) -> None:
+    """From an address of IPv6 nobody is reached by IPv4; another place may do."""
+    six = Place(Numeric(V6, ("::1", 0, 0, 0)), 7)
+    with pytest.raises(ConnectBindError, match="one is IPv4, the other IPv6"):
+        await dial(port_of(server), [six])
+    client = await dial(port_of(server), [six, Place()])
+    server.accept()[0].close()
+    await until(lambda: client.lost)
 
 
 @pytest_twisted.ensureDeferred
