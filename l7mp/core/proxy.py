@@ -63,6 +63,8 @@ class Proxy(Service):
         self._editing = DeferredLock()
         self._idle = IdleWatch(context.reactor)
         self._serial = 0
+        self._branches: dict[str, set[IStream]] = {}
+        """Streams that are no stages of their own, by the names of their endpoints."""
         self._timers: dict[str, Any] = {}
         self._quiet: Deferred[None] | None = None
 
@@ -202,6 +204,9 @@ class Proxy(Service):
                 session.end(loss)
             for endpoint in endpoints:
                 session.disconnect(endpoint, Loss(Reason.DELETED, endpoint))
+        for endpoint in endpoints:
+            for stream in tuple(self._branches.get(endpoint, ())):
+                stream.abort(Loss(Reason.DELETED, endpoint))
 
     # -- sessions -----------------------------------------------------------------
 
@@ -256,7 +261,19 @@ class Proxy(Service):
             quiet.callback(None)
 
     def _dial(self, cluster: str, metadata: Metadata) -> Deferred[IStream]:
-        return Deferred.fromCoroutine(dial(self, cluster, metadata))
+        return Deferred.fromCoroutine(dial(self, cluster, metadata, self._dialled))
+
+    def _dialled(self, endpoint: str, stream: IStream) -> None:
+        """Remember what is no stage of a session, as long as it lives."""
+        streams = self._branches.setdefault(endpoint, set())
+        streams.add(stream)
+
+        def gone(_: Loss) -> None:
+            streams.discard(stream)
+            if not streams:
+                self._branches.pop(endpoint, None)
+
+        stream.when_lost().addCallback(gone)
 
     # -- the service ----------------------------------------------------------------
 

@@ -122,12 +122,19 @@ def _cluster(world: World, name: str) -> Cluster:
     return cluster
 
 
-async def dial(world: World, name: str, metadata: Metadata) -> IStream:
-    """Connect to a cluster that is no stage of its own, with the cluster's framing."""
+async def dial(
+    world: World, name: str, metadata: Metadata, made: Callable[[str, IStream], None]
+) -> IStream:
+    """
+    Connect to a cluster that is no stage of its own, with the cluster's framing.
+
+    ``made`` is told the name of the endpoint, and the stream to it.
+    """
     cluster = _cluster(world, name)
     context = world.context.on_behalf_of("cluster", name)
     endpoint = choose(cluster, metadata)
     stream: IStream = await context.connect(cluster.spec, endpoint, metadata)
+    made(endpoint.name, stream)
     framing = cluster.framing
     if framing is not None and is_framed(framing):
         return framed(stream, framing.format, framing.max_message)

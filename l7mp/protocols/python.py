@@ -143,7 +143,8 @@ class Caller:
     def _tell(self, word: str, what: str, count: int, facts: Metadata) -> None:
         if count & (count - 1) == 0:
             times = f" ({count} times so far)" if count > 1 else ""
-            self.notes.append(Note(word, what + times, {"count": count, **facts}))
+            told = {"count": count, **facts}
+            self.notes.append(Note(word, what + times, told, is_loud=True))
 
 
 def _pieces(given: Any, most: int) -> Iterable[bytes]:

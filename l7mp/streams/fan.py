@@ -106,6 +106,7 @@ class Fan(QueueingStream):
             stream.abort(self._closing or BEATEN)
             return
         branch.stream = stream
+        self.lossy = self.lossy or stream.lossy
         if index == 0:
             self.kind = stream.kind
         if self._counts(branch) and (self._reasons or self._queue):

@@ -233,5 +233,7 @@ class ProgramStream(QueueingStream):
             self._start()
         except LocalError:
             return False
-        self._note(Note("RESTARTED", f"the program runs again; {loss}", {}))
+        self._note(
+            Note("RESTARTED", f"the program runs again; {loss}", {}, is_loud=True)
+        )
         return True

@@ -227,6 +227,33 @@ async def test_a_mirror_that_nobody_hears() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_deleting_an_endpoint_takes_its_branch_away() -> None:
+    """What else there is goes on, and the event says which branch is missing."""
+    async with real() as world:
+        with peers(3) as (client, *services):
+            more = tuple(udp(f"u{n}", one.port) for n, one in enumerate(services))
+            spec = {"protocol": "FanOut", "clusters": ["u0", "u1"], "on_loss": "drop"}
+            bound = await world.route(LISTENER, spec, more=more)
+            client.send(b"1", (LOOPBACK, bound["port"]))
+            for service in services:
+                await service.receive()
+            (endpoint,) = world.proxy.config.clusters["u0"].endpoints
+            await world.proxy.edit(
+                lambda config: edit.delete_endpoint(
+                    config, endpoint.name, recursive=True
+                )
+            )
+            client.send(b"2", (LOOPBACK, bound["port"]))
+            assert (await services[1].receive())[0] == b"2"
+            assert await services[0].hears_nothing()
+            (note,) = [event.note for event in world.events if isinstance(event, Noted)]
+            assert note.facts == {"branch": "u0", "reason": "deleted"}
+            assert world.proxy._branches.keys() == {
+                world.proxy.config.clusters["u1"].endpoints[0].name
+            }
+
+
+@pytest_twisted.ensureDeferred
 async def test_deleting_a_branch_ends_its_sessions() -> None:
     """A session runs through every cluster that its fan-out stands on."""
     async with real() as world:
