@@ -44,8 +44,11 @@ from l7mp.streams.guarded import GuardedFlow, WatchedGuardedFlow
 from l7mp.streams.keyed import KeyedFlow, KeyedSocket, KeyOf, by_host, key_of_flow
 from l7mp.streams.openflow import OpenFlow
 from l7mp.streams.outgoing import Place, open_from, places
+from l7mp.streams.sparing import Sparing
 from l7mp.streams.udpsocket import open_socket
 from l7mp.wire.flowkey import json_key, payload_key
+
+TURNED_AWAY = "{topic} is reached, new peers are refused (datagrams: {count})"
 
 SHARED_BUFFER = 4 << 20
 """Bytes that may wait in the kernel for the one socket of many peers."""
@@ -128,11 +131,12 @@ async def _listen(
 
     take = serve_dtls(context, spec.tls, ready) if spec.tls else plain
     shared = _shared_socket(context, place, spec)
-    door = _door(shared, take, allowed, spec)
+    door = _door(context, shared, take, allowed, spec)
     return _Listening(shared, door, context.reactor)
 
 
 def _door(
+    context: Context,
     shared: SharedSocket,
     ready: Callable[[PeerFlow], None],
     allowed: _From,
@@ -146,7 +150,8 @@ def _door(
         options.max_sessions, options.max_sessions_per_source
     )
     replaces = options.when_full == "replace"
-    return CappedDoor(shared, ready, admits, idle, census, replaces, make)
+    sparing = Sparing(context.reactor, context.warn, TURNED_AWAY)
+    return CappedDoor(shared, ready, admits, idle, census, replaces, make, sparing)
 
 
 def _maker(options: UDPListenerOptions) -> Make:

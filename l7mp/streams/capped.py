@@ -56,8 +56,11 @@ class CappedDoor(Door):
         census: Census[PeerFlow],
         replaces: bool,
         make: Make,
+        turned_away: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """``turned_away`` hears why somebody was refused."""
         self._census, self._replaces = census, replaces
+        self._turned_away = turned_away
         super().__init__(shared, accept, admits, idle_timeout, make=make)
 
     def _new(self, key: Key) -> PeerFlow | Refused:
@@ -67,6 +70,7 @@ class CappedDoor(Door):
             victim = self._census.victim(source) if self._replaces else None
             if victim is None:
                 self._shared.drop(full)
+                self._turned_away(full)
                 return REFUSED
             what = f"{full}: of those who have most it was silent for longest"
             victim.abort(Loss(Reason.IDLE, what))

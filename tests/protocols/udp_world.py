@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor
 
+from l7mp.core.events import Event
 from l7mp.core.registry import Context, Registry
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IListening, IStream, Metadata
@@ -41,11 +42,13 @@ class World:
     def __init__(self) -> None:
         registry = Registry.of([protocol])
         self.metrics = Metrics()
+        self.events: list[Event] = []
         self.context = Context(
             reactor=reactor,
             registry=registry,
             services={"metrics": self.metrics},
             owner=("listener", "in"),
+            observe=self.events.append,
         )
         self.accepted: list[tuple[PeerFlow, Metadata, str]] = []
         self.flows: list[ConnectedFlow] = []

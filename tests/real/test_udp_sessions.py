@@ -10,6 +10,7 @@ import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l7mp.core.events import Warned
 from l7mp.errors import LocalError, Loss, Reason
 from l7mp.interfaces import IKernelFlow, IStream
 from tests.protocols.real import LOOPBACK, real
@@ -156,6 +157,12 @@ async def test_limits(world: World) -> None:
         world.accepted[0][0].close(FIN)
         assert await answered(here[2], port)
     assert world.drops == {"max-sessions-per-source": 2, "max-sessions": 1}
+    assert world.events == [
+        Warned(
+            "listener in", f"{what} is reached, new peers are refused (datagrams: 1)"
+        )
+        for what in ("max-sessions-per-source", "max-sessions")
+    ]
     shown = world.metrics.exposition()
     labels = 'listenerName="in",reason="max-sessions-per-source"'
     assert f"listener_drops_total{{{labels}}} 2" in shown
