@@ -226,4 +226,5 @@ protocol = Protocol(
     listen=listen,
     cluster=JSONSocketClusterSpec,
     connect=connect,
+    prepare=lambda context, spec: context.prepare(spec.transport),
 )

@@ -10,13 +10,14 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
     IHandshakeListener,
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import IFlowTransport, IStream
@@ -35,8 +36,11 @@ def is_plain(transport: Any) -> bool:
     What is in between, such as TLS, claims everything that is below it, half-close and
     all; to half-close would then cut the connection in the middle of a record.
     """
-    return isinstance(transport, FileDescriptor) and (
-        IHalfCloseableDescriptor.providedBy(transport)
+    if not isinstance(transport, FileDescriptor):
+        return False
+    listener = getattr(transport, "protocol", None)
+    return IHalfCloseableDescriptor.providedBy(transport) and (
+        IHalfCloseableProtocol.providedBy(listener)
     )
 
 
@@ -175,11 +179,22 @@ class ForeignPlumbing(Plumbing):
         self._begun = False
 
     def connectionMade(self) -> None:
+        self._mend_wrapper()
         if _shakes_hands(self.transport) or _reads_header(self.transport):
             transport = cast(Any, self.transport)
             self._limit = self._clock.callLater(HANDSHAKE, transport.abortConnection)
         else:
             self._begin()
+
+    def _mend_wrapper(self) -> None:
+        """
+        Have Twisted hear that what it has wrapped around us knows half-close, too.
+
+        Of several such things the wrapper of a client's endpoint claims the last only.
+        """
+        wrapper = getattr(self.transport, "protocol", None)
+        if isinstance(wrapper, Protocol) and hasattr(wrapper, "readConnectionLost"):
+            alsoProvides(wrapper, IHalfCloseableProtocol)
 
     def handshakeCompleted(self) -> None:
         self._begin()

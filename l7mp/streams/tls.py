@@ -34,6 +34,9 @@ from l7mp.streams.transport import LINGER, loss_of
 RECORD = 1 << 14
 """Octets that one record can carry (RFC 8446, section 5.1)."""
 
+NEVER = 1 << 62
+"""The octet with which data leaves that comes too late to leave."""
+
 CUT = Loss(Reason.TLS, "the peer hung up without saying so: the end may be missing")
 
 
@@ -75,8 +78,6 @@ class TLSTransport(Protocol):
         """What metadata says of this connection."""
 
     def __getattr__(self, name: str) -> Any:
-        if name == "transport":  # not connected yet
-            raise AttributeError(name)
         return getattr(self.transport, name)
 
     @property
@@ -167,7 +168,7 @@ class TLSTransport(Protocol):
             except SSL.ZeroReturnError:
                 self._hear_end()
             except SSL.Error as error:
-                self._fail(tls_loss(error))
+                self._fail(tls_loss(error, established=True))
             else:
                 above.dataReceived(data)  # type: ignore[union-attr]
         else:
@@ -205,7 +206,10 @@ class TLSTransport(Protocol):
     # -- the write half -----------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        if self._ended or self._fate is not None or not self.connected:
+        if self._fate is not None and not self._ended:
+            self._written.append((NEVER, data))  # whoever comes next may send it
+            return
+        if self._ended or not self.connected:
             return
         if len(data) <= RECORD:
             self._send(data)
@@ -220,7 +224,7 @@ class TLSTransport(Protocol):
         try:
             self._connection.send(data)
         except SSL.Error as error:
-            self._fail(tls_loss(error))
+            self._fail(tls_loss(error, established=True))
             return
         self._flush()
         written = self._written

@@ -22,11 +22,14 @@ CERTIFICATE = {
 }
 """By the codes of X.509 verification in OpenSSL's x509_vfy.h."""
 
+_NO_TLS = "the peer does not speak TLS"
+_DAMAGED = "damaged data"
+
 _WORDS = (
-    ("wrong version number", "the peer does not speak TLS"),
+    ("wrong version number", _NO_TLS),
     ("http request", "the peer speaks plain HTTP"),
-    ("packet length too long", "the peer does not speak TLS"),
-    ("record layer failure", "the peer does not speak TLS"),
+    ("packet length too long", _NO_TLS),
+    ("record layer failure", _NO_TLS),
     ("unsupported protocol", "no shared version of TLS"),
     ("no protocols available", "no shared version of TLS"),
     ("version too low", "no shared version of TLS"),
@@ -34,7 +37,7 @@ _WORDS = (
     ("no suitable signature algorithm", "no shared signature algorithm"),
     ("peer did not return a certificate", "the peer shows no certificate"),
     ("unexpected eof", "the peer hung up"),
-    ("decryption failed or bad record mac", "damaged data"),
+    ("decryption failed or bad record mac", _DAMAGED),
 )
 """Parts of OpenSSL's reasons."""
 
@@ -44,10 +47,13 @@ def certificate_problem(code: int) -> str:
     return CERTIFICATE.get(code, f"certificate refused (OpenSSL verify error {code})")
 
 
-def tls_loss(error: BaseException) -> Loss:
-    """What an exception of OpenSSL's means."""
+def tls_loss(error: BaseException, *, established: bool = False) -> Loss:
+    """What an exception of OpenSSL's means, in a handshake or behind it."""
     reasons = list(_reasons(error))
-    return Loss(Reason.TLS, reason_in_words(reasons[-1] if reasons else str(error)))
+    words = reason_in_words(reasons[-1] if reasons else str(error))
+    if established and words == _NO_TLS:
+        words = _DAMAGED
+    return Loss(Reason.TLS, words)
 
 
 def reason_in_words(reason: str) -> str:

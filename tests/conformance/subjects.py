@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance import headed, secure, sockets, web
+from tests.conformance import described, headed, secure, sockets, web
 from tests.conformance.ends import Back, Front, Inner
 from tests.conformance.inners import INNERS
 
@@ -11,12 +11,14 @@ FRONTS: tuple[Front, ...] = (
     *secure.FRONTS,
     *web.FRONTS,
     *headed.FRONTS,
+    *described.FRONTS,
 )
 BACKS: tuple[Back | Inner, ...] = (
     *sockets.BACKS,
     *secure.BACKS,
     *web.BACKS,
     *headed.BACKS,
+    *described.BACKS,
     *INNERS,
 )
 

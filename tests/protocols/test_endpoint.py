@@ -110,6 +110,21 @@ async def test_bytes_and_half_closes(world: World) -> None:
 
 
 @ensure
+async def test_a_close_waits_for_nobody(world: World) -> None:
+    """A session that ends is gone soon, though its server does not hang up."""
+    server = world.serve()
+    where = await world.between(ANY, f"tcp:{LOOPBACK}:{port_of(server)}")
+    client = world.dial((where["address"], where["port"]))
+    upstream = await world.accept(server)
+    session = await world.one_session()
+    assert all(stage.stream.half_close for stage in session.stages)
+    session.end(Loss(Reason.DELETED))
+    assert await upstream.reads_all() == b""
+    assert await client.reads_all() == b""
+    await until(lambda: session.status == "DESTROYED", 5)
+
+
+@ensure
 async def test_socket_files(world: World) -> None:
     """Unix domain sockets by description, on both sides."""
     with tempfile.TemporaryDirectory(prefix="l7mp") as folder:

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IStream
@@ -55,7 +56,7 @@ class Peer:
         """Read once; whether there was anything, if only the end."""
         try:
             data = self._try(self.sock.recv, 1 << 16)
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        except ssl.SSLZeroReturnError:
             data = b""
         if data is False:
             return False
@@ -99,9 +100,13 @@ class World:
 
     def listen(self, **said: Any) -> int:
         """A listener's port; what it accepts is in ``accepted``."""
+        plain = factory_of(lambda: Plumbing(reactor, self.accepted.append))
+        return self.listen_for(plain, **said)
+
+    def listen_for(self, plain: Factory, **said: Any) -> int:
+        """A port where what a factory makes is above TLS."""
         said = {"cert": self.certs.pem("localhost", HOST), **said}
         security = ServerTLS(TLSServer(**said), (), print, reactor)
-        plain = factory_of(lambda: Plumbing(reactor, self.accepted.append))
         factory = TLSFactory(
             reactor, security, plain, lambda _, loss: self.failures.append(loss)
         )

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK
+from l7mp.streams.endpoint import factory_of
 from l7mp.streams.tls import CUT, RECORD
 from l7mp.testing import Memory
 from tests.streams.certs import Certs
 from tests.streams.loopback import Collector, turn, until
-from tests.streams.secure import HOST, world
+from tests.streams.secure import HOST, Peer, World, world
 
 DELETED = Loss(Reason.DELETED)
 
@@ -279,3 +284,87 @@ async def test_a_refusal_after_the_handshake(certs: Certs) -> None:
         stream.release(SINK)
         loss = await stream.when_lost()
         assert loss == Loss(Reason.TLS, "the peer says: certificate required")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_comes_too_late_is_known(certs: Certs) -> None:
+    """What is written to a connection that has failed, but is not gone, is not lost."""
+    async with world(certs) as here:
+        stream, peer = await here.pair()
+        sink = Collector(stream)
+        fd = peer.sock.detach()
+        os.write(fd, b"\x17\x03\x03\x00\x20" + bytes(32))  # no record of ours
+        await until(lambda: stream.transport._fate)  # type: ignore[attr-defined]
+        stream.write(b"late")
+        os.close(fd)
+        loss = await stream.when_lost()
+        assert loss == Loss(Reason.TLS, "damaged data")
+        assert stream.unsent() == [b"late"]
+        assert sink.got == []
+
+
+class Simple(Protocol):
+    """A protocol that knows no half-close."""
+
+    def __init__(self) -> None:
+        self.got = b""
+        self.lost: list[Failure] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.got += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost.append(reason)
+
+
+async def simple_pair(here: World) -> tuple[Simple, Peer]:
+    """One above TLS, and a client of Python's."""
+    made: list[Simple] = []
+
+    def build() -> Simple:
+        made.append(Simple())
+        return made[-1]
+
+    peer = await here.dial(here.listen_for(factory_of(build))).shakes()
+    await until(lambda: made and made[0].connected)
+    return made[0], peer
+
+
+@pytest_twisted.ensureDeferred
+async def test_protocols_without_half_close(certs: Certs) -> None:
+    """For them the peer's end is the end, and it is answered."""
+    async with world(certs) as here:
+        above, peer = await simple_pair(here)
+        peer.send(b"hello")
+        peer.say_end()
+        await until(lambda: above.lost)
+        assert above.got == b"hello"
+        assert above.lost[0].check(ConnectionDone)
+        await peer.reads_all()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_producer_can_stop_it(certs: Certs) -> None:
+    """As any transport it is a producer, which can be stopped, and takes sequences."""
+    async with world(certs) as here:
+        above, peer = await simple_pair(here)
+        transport = cast(Any, above.transport)
+        transport.writeSequence([b"good", b"bye"])
+        transport.stopProducing()
+        assert await peer.reads_all() == b"goodbye"
+        peer.say_end()
+        await until(lambda: above.lost)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_connection_is_dropped(certs: Certs) -> None:
+    """A factory that wants nobody drops the client when it has shaken hands."""
+    async with world(certs) as here:
+
+        class Full(Factory):
+            def buildProtocol(self, addr: object) -> None:
+                pass
+
+        peer = here.dial(here.listen_for(Full()))
+        with pytest.raises(OSError, match=r"(?i)reset|eof"):
+            await (await peer.shakes()).reads(1)

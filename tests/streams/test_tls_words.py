@@ -35,6 +35,9 @@ def test_errors_become_losses() -> None:
     hung_up = SSL.SysCallError(-1, "Unexpected EOF")
     assert tls_loss(hung_up) == Loss(Reason.TLS, "the peer hung up")
     assert tls_loss(SSL.Error()).reason is Reason.TLS
+    broken = SSL.Error([("SSL routines", "", "record layer failure")])
+    assert tls_loss(broken).detail == "the peer does not speak TLS"
+    assert tls_loss(broken, established=True).detail == "damaged data"
 
 
 def test_certificates() -> None:
