@@ -53,6 +53,9 @@ def test_wss(run: Run) -> None:
             client.recv(LIMIT)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1009
-    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
-        connect(f"{url}/elsewhere", ssl=trust, open_timeout=LIMIT)
+    with (
+        pytest.raises(websockets.exceptions.InvalidStatus) as refused,
+        connect(f"{url}/elsewhere", ssl=trust, open_timeout=LIMIT),
+    ):
+        pass
     assert refused.value.response.status_code == 404

@@ -60,14 +60,15 @@ class Whole:
         One listener whose route has these stages, the destination last.
 
         A stage is the specification of a cluster, with an ``address`` for the
-        endpoint of one that has any; ``match`` and ``rewrite`` are those of the rule.
-        Returns the port, which the kernel chose.
+        endpoint of one that has any; ``match`` and ``rewrite`` are those of the rule,
+        ``options`` the listener's. Returns the port, which the kernel chose.
         """
         words = self.registry.vocabulary()
         clusters = [_cluster(at, dict(stage)) for at, stage in enumerate(stages)]
         names = [cluster["name"] for cluster in clusters]
         action = {"destination": names[-1], "ingress": names[:-1], **route}
         rule: Words = {"action": {"route": action}}
+        options = {"options": action.pop("options")} if "options" in route else {}
         if "rewrite" in route:
             rule["action"]["rewrite"] = action.pop("rewrite")
         if "match" in route:
@@ -75,7 +76,9 @@ class Whole:
         said = declared.Config.model_validate(
             {
                 "clusters": clusters,
-                "listeners": [{"name": "in", "spec": listener, "rules": [rule]}],
+                "listeners": [
+                    {"name": "in", "spec": listener, "rules": [rule], **options}
+                ],
             },
             context=words,
         )
