@@ -35,7 +35,7 @@ from l7mp.wire.jsonsocket import (
 HANDSHAKE = 10.0
 """Seconds that a client has to send its header."""
 
-REPEAT = 0.25
+REPEAT = 0.5
 """Seconds until a header that was not answered is sent again."""
 
 EARLY_MESSAGES = 256
