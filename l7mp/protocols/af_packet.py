@@ -126,6 +126,8 @@ class AF_PACKETListenerSpec(_PacketSpec):  # noqa: N801  # as the protocol is ca
     A single session, which begins at once, or one for each hardware address that
     frames come from, which begins with its first frame.
     """
+    max_sessions: Annotated[int, Field(ge=1)] | None = 4096
+    """How many sessions there may be; frames from further sources are dropped."""
     idle_timeout: Seconds | None = None
     """
     Seconds of silence in both directions after which a session ends; 0: never.
@@ -188,7 +190,7 @@ def listen(
     async def go() -> IListening:
         wanted = _wanted(spec, spec.interface, await _program(context, spec))
         try:
-            return _Listening(context.reactor, spec, wanted, accept)
+            return _Listening(context, spec, wanted, accept)
         except OSError as error:
             told = why_not(error, spec.interface).detail
             raise LocalError(f"cannot listen on {told}") from error
@@ -201,11 +203,18 @@ class _Listening:
     """Hears an interface, also when it comes back after it was down or gone."""
 
     def __init__(
-        self, reactor: Any, spec: AF_PACKETListenerSpec, wanted: Wanted, accept: Accept
+        self,
+        context: Context,
+        spec: AF_PACKETListenerSpec,
+        wanted: Wanted,
+        accept: Accept,
     ) -> None:
         """Raises ``OSError``."""
-        self._reactor, self._spec, self._wanted = reactor, spec, wanted
+        self._reactor, self._spec, self._wanted = context.reactor, spec, wanted
         self._accept = accept
+        self._drops: dict[str, int] = {}
+        if "metrics" in context.services:
+            self._drops = context.services["metrics"].drops(context.owner[1])
         self._is_single = spec.sessions == "single"
         default = 0.0 if self._is_single else IDLE
         self._idle = default if spec.idle_timeout is None else spec.idle_timeout
@@ -221,6 +230,7 @@ class _Listening:
             self._lost,
             by_source=not self._is_single,
         )
+        opened.drops = self._drops
         if self._is_single:
             # Not before whoever asked to listen knows that we do.
             self._timer = self._reactor.callLater(0, self._begin)
@@ -260,7 +270,13 @@ class _Listening:
                 facts["type"] = self._wanted.ethertype
             self._new(self._socket, b"", facts)
 
-    def _take(self, heard_by: PacketSocket, key: bytes, heard: Heard) -> PacketFlow:
+    def _take(
+        self, heard_by: PacketSocket, key: bytes, heard: Heard
+    ) -> PacketFlow | None:
+        most = self._spec.max_sessions
+        if most is not None and heard_by.population >= most:
+            heard_by.drop("max-sessions")
+            return None
         return self._new(heard_by, key, _facts(heard_by, heard))
 
     def _new(self, through: PacketSocket, key: bytes, facts: Metadata) -> PacketFlow:
@@ -313,6 +329,7 @@ def connect(
             raise RemoteError(why_not(error, interface)) from error
         own = PacketSocket(context.reactor, sock, wanted)
         flow = PacketFlow(own, b"", to)
+        own.drops = flow.drops
         own.add(flow)
         return flow
 

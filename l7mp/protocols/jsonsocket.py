@@ -29,6 +29,9 @@ from l7mp.streams.framed import framed
 from l7mp.streams.jsonsocket import HANDSHAKE, REPEAT, ask, hear
 from l7mp.wire.jsonsocket import Rule, build_header, encode_request
 
+NO_HEADER = "no-header"
+"""The reason for which clients without a good header are counted."""
+
 _BOTH = AliasChoices("transport", "transport_spec")
 
 
@@ -155,6 +158,7 @@ def listen(
             _with_messages(stream, spec), context.reactor, spec.header_timeout
         )
         if served is None:
+            _count(context)
             return
         if spec.idle_timeout is not None:
             served.idle_timeout = spec.idle_timeout
@@ -165,6 +169,12 @@ def listen(
         shaking.addErrback(lambda _: stream.abort(Loss(Reason.LOCAL)))
 
     return context.listen(spec.transport, accepted)
+
+
+def _count(context: Context) -> None:
+    """What came to the listener was no header, or none came."""
+    if "metrics" in context.services:
+        context.services["metrics"].drops(context.owner[1])[NO_HEADER] += 1
 
 
 def connect(

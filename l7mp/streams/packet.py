@@ -21,6 +21,7 @@ from l7mp.streams.packetsocket import (
     VLAN_TPID_VALID,
     VLAN_VALID,
     Wanted,
+    lost_by_kernel,
     why_not,
 )
 from l7mp.streams.queueing import QueueingStream
@@ -119,7 +120,7 @@ class PacketFlow(QueueingStream):
 
 
 Taker = Callable[["PacketSocket", bytes, Heard], PacketFlow | None]
-"""Makes the flow for a packet that belongs to no other."""
+"""Makes the flow for a packet that belongs to no other, or drops it."""
 
 
 @implementer(ICloseable)
@@ -149,8 +150,8 @@ class PacketSocket(DatagramReader):
         self._take, self._failed, self._by_source = take, failed, by_source
         self._flows: dict[bytes, PacketFlow] = {}
         self._dying: IDelayedCall | None = None
-        self.unread: dict[str, int] = {}
-        """What was heard and belongs to no flow, counted by reason."""
+        self.drops: dict[str, int] = {}
+        """What came and was given to no flow, counted by reason."""
 
     # -- flows ----------------------------------------------------------------
 
@@ -167,6 +168,11 @@ class PacketSocket(DatagramReader):
         if self._flows.get(flow.key) is flow:
             del self._flows[flow.key]
             self._tidy()
+
+    @property
+    def population(self) -> int:
+        """How many flows there are."""
+        return len(self._flows)
 
     def take_no_more(self) -> None:
         """Whoever is new belongs to nobody; what lives goes on."""
@@ -224,23 +230,31 @@ class PacketSocket(DatagramReader):
                 self._met(error, None)
                 return
             if flags & socket.MSG_TRUNC:
-                self.unread["oversize"] = self.unread.get("oversize", 0) + 1
+                self.drop("oversize")
                 continue
             if not cooked:
                 data = _whole(data, info[0][2] if info else b"")
             self._heard(Heard(data, peer[1], peer[2], peer[4]))
             if not self._is_open:
                 return
+        self.drop("receive-buffer", lost_by_kernel(self._sock))  # we are busy
+
+    def drop(self, why: str, count: int = 1) -> None:
+        """Account for packets that no flow will have."""
+        if count:
+            self.drops[why] = self.drops.get(why, 0) + count
 
     def _heard(self, heard: Heard) -> None:
         key = heard.source if self._by_source else b""
         flow = self._flows.get(key)
         if flow is None and self._take is not None:
             flow = self._take(self, key, heard)
+            if flow is None:  # and that was counted
+                return
         if flow is not None:
             flow.received(heard)
         else:
-            self.unread["nobody"] = self.unread.get("nobody", 0) + 1
+            self.drop("nobody")
 
     def _met(self, error: OSError, peer: Sockaddr | None) -> None:
         self._die(why_not(error, self.wanted.interface))

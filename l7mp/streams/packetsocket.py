@@ -23,6 +23,7 @@ BUFFER = 4 << 20
 _SO_ATTACH_FILTER = 26
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
+_PACKET_STATISTICS = 6
 _PACKET_AUXDATA = 8
 _PACKET_VNET_HDR = 15
 _PACKET_IGNORE_OUTGOING = 23
@@ -40,6 +41,8 @@ _EVERYTHING = 1 << 18
 _MEMBERSHIP = struct.Struct("@iHH8s")  # struct packet_mreq
 _PROGRAM = struct.Struct("@HP")  # struct sock_fprog
 _INSTRUCTION = struct.Struct("@HBBI")  # struct sock_filter
+
+_STATISTICS = struct.Struct("@II")  # packets, those of them that were dropped
 
 AUXILIARY = struct.Struct("@IIIHHHH")
 """Status, length, captured length, two offsets, VLAN tag and its type."""
@@ -122,6 +125,13 @@ def _prepared(sock: socket.socket, wanted: Wanted) -> int:
     if not wanted.outgoing:
         sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     return ethertype
+
+
+def lost_by_kernel(sock: socket.socket) -> int:
+    """How many packets found no room at a socket since it was asked last."""
+    told = sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+    dropped: int = _STATISTICS.unpack(told)[1]
+    return dropped
 
 
 def _of_type(ethertype: int, program: Program | None) -> Program:

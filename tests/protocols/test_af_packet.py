@@ -14,6 +14,7 @@ from l7mp.core.registry import Context, Registry
 from l7mp.errors import LocalError, Loss, Reason, RemoteError
 from l7mp.interfaces import SINK
 from l7mp.model.config import EndPoint
+from l7mp.observers.metrics import Metrics
 from l7mp.protocols import af_packet
 from l7mp.streams.packet import Heard
 from l7mp.streams.packetsocket import open_packet_socket
@@ -50,7 +51,11 @@ class World:
     def __init__(self) -> None:
         from twisted.internet import reactor
 
-        self.context = Context(reactor=reactor, registry=REGISTRY)
+        self.metrics = Metrics()
+        services = {"metrics": self.metrics}
+        self.context = Context(
+            reactor=reactor, registry=REGISTRY, services=services
+        ).on_behalf_of("listener", "ear")
         self.accepted: list[tuple[Any, dict[str, Any], str]] = []
         self.sinks: list[Memory] = []
         self.open: list[Any] = []
@@ -153,6 +158,21 @@ async def test_a_session_for_every_source(world: World) -> None:
         peer.send(frame(B), frame(A, payload=b"3"))
         await until(lambda: len(world.sinks[0].written) == 3)
     assert len(world.accepted) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_there_are_only_so_many(world: World) -> None:
+    """Sources for which there is no session more are counted with the listener."""
+    listening = await world.listen(sessions="per-source", max_sessions=1)
+    with wire() as peer:
+        peer.send(frame(A), frame(C), frame(A))
+        await until(lambda: world.sinks and len(world.sinks[0].written) == 2)
+        counted = world.metrics.drops("ear")
+        await until(lambda: counted == {"max-sessions": 1})
+        world.accepted[0][0].end()
+        peer.send(frame(C))
+        await until(lambda: len(world.accepted) == 2)
+    await listening.stop()
 
 
 @pytest_twisted.ensureDeferred

@@ -15,7 +15,9 @@ from l7mp.core.registry import Context, Registry
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK, Kind
 from l7mp.model.config import EndPoint
+from l7mp.observers.metrics import Metrics
 from l7mp.protocols import jsonsocket, tcp
+from l7mp.protocols.jsonsocket import NO_HEADER
 from l7mp.streams.jsonsocket import HANDSHAKE
 from l7mp.testing import Memory
 from tests.core.support import Fake
@@ -211,12 +213,17 @@ OK = b'{"JSONSocketVersion": 1, "JSONSocketStatus": 200, "JSONSocketMessage": "O
 class Bench:
     """A JSONSocket listener over memory, and clusters of it."""
 
-    def __init__(self, kind: Kind = Kind.BYTES, **listener: Any) -> None:
+    def __init__(
+        self, kind: Kind = Kind.BYTES, metrics: Metrics | None = None, **listener: Any
+    ) -> None:
         self.clock, self.carrier = Clock(), Fake("Carrier", kind)
         registry = Registry.of(
             [jsonsocket.protocol, self.carrier.protocol, tcp.protocol]
         )
-        self.context = Context(reactor=self.clock, registry=registry)
+        services = {} if metrics is None else {"metrics": metrics}
+        self.context = Context(
+            reactor=self.clock, registry=registry, services=services
+        ).on_behalf_of("listener", "ear")
         self.words = registry.vocabulary()
         self.over = {"protocol": "JSONSocket", "transport": {"protocol": "Carrier"}}
         spec = self.words.listener({**self.over, **listener})
@@ -264,6 +271,17 @@ def test_messages_need_no_framing() -> None:
     for read in (bench.words.listener, bench.words.cluster):
         with pytest.raises(ValidationError, match="Carrier carries messages that"):
             read({**bench.over, "framing": "lines"})
+
+
+def test_clients_without_a_header_are_counted() -> None:
+    """Of those who were sent away one knows how many, with the listener."""
+    metrics = Metrics()
+    bench = Bench(Kind.DATAGRAMS, metrics=metrics)
+    bench.arrive(b"data")
+    bench.arrive(HELLO)
+    bench.arrive()
+    bench.clock.advance(HANDSHAKE)
+    assert metrics.drops("ear") == {NO_HEADER: 2}
 
 
 def test_who_says_nothing_is_sent_away() -> None:

@@ -61,6 +61,7 @@ class Here:
 
     def _take(self, shared: PacketSocket, key: bytes, heard: Heard) -> Any:
         if self.picky:
+            shared.drop("unwanted")
             return None
         flow = PacketFlow(shared, key)
         shared.add(flow)
@@ -170,12 +171,36 @@ async def test_what_cannot_be_sent_is_counted(here: Make) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_nobody_wants_it(here: Make) -> None:
-    """What belongs to no flow is counted, too."""
-    place = here()
-    place.picky = True
+    """What is not taken, or comes when nobody takes any more, is counted, too."""
+    place = here(by_source=True)
     with wire() as peer:
-        peer.send(frame(), frame())
-        await until(lambda: place.shared.unread == {"nobody": 2})
+        peer.send(frame(A))
+        await until(lambda: place.shared.population == 1)
+        place.picky = True
+        peer.send(frame(C), frame(C))
+        await until(lambda: place.shared.drops == {"unwanted": 2})
+        place.shared.take_no_more()
+        peer.send(frame(C), frame(A))
+        await until(lambda: len(place.got(A)) == 2)
+    assert place.shared.drops == {"unwanted": 2, "nobody": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_kernel_has_no_room_for(
+    here: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came while the socket's queue was full is counted when it is read."""
+    monkeypatch.setattr("l7mp.streams.packetsocket.BUFFER", 1 << 16)
+    place, sent = here(), 5000
+    with wire() as peer:
+        for _ in range(sent):
+            peer.send(frame())
+            peer.poll()
+        await until(lambda: place.shared.drops)
+        await turn(20)
+    lost = place.shared.drops["receive-buffer"]
+    assert 0 < lost < sent
+    assert len(place.got()) + lost == sent
 
 
 @pytest_twisted.ensureDeferred
@@ -189,7 +214,7 @@ async def test_what_is_too_long_to_read(
         peer.send(frame(payload=bytes(200)), frame())
         await until(place.got)
     assert place.got() == [frame()]
-    assert place.shared.unread == {"oversize": 1}
+    assert place.shared.drops == {"oversize": 1}
 
 
 @pytest_twisted.ensureDeferred
