@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from twisted.internet.defer import Deferred, execute
+from zope.interface import implementer
 
 from l7mp.core.registry import Context, Protocol
-from l7mp.interfaces import IStream, Metadata
+from l7mp.interfaces import ICloseable, IStream, Metadata
 from l7mp.model.base import Items
 from l7mp.model.config import EndPoint
 from l7mp.model.explain import complaint
 from l7mp.model.framing import RealFraming, framing_of
 from l7mp.model.spec import REMOTE_WORDS, Spec
 from l7mp.model.types import Milliseconds
+from l7mp.streams.answering import AnsweringProgram
 from l7mp.streams.program import How, ProgramStream
 from l7mp.wire.framing import codec
+
+_FORGIVING = frozenset({"cobs", "slip", "json-lines"})
+"""Framings in which a bad frame is dropped, and so would be the reply in it."""
 
 
 def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,6 +54,8 @@ class ExecClusterSpec(Spec):
     """The program and its arguments; there is no shell between."""
     framing: RealFraming = "u32be"
     """How messages are told apart on its standard input and output."""
+    shared: bool = False
+    """Whether all sessions have one program, which replies one message to each."""
     replies: Literal["any", "one"] = "any"
     """Whether it gives exactly one message for each that it is given, in order."""
     timeout: Milliseconds = 5000
@@ -61,6 +68,35 @@ class ExecClusterSpec(Spec):
     """Where it runs; where the proxy does if missing."""
     grace: Milliseconds = 1000
     """How long it has to go by itself, and then after SIGTERM, before SIGKILL, in ms."""
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> ExecClusterSpec:
+        if self.shared and self.replies != "one":
+            hint = "set replies to one, or leave shared out"
+            raise complaint("whose replies are whose, in a shared program?", hint)
+        format_ = framing_of(self.framing).format
+        if self.shared and format_ in _FORGIVING:
+            hint = "use u32be, or lines"
+            raise complaint(f"with {format_} a shared program may skip a reply", hint)
+        return self
+
+
+@implementer(ICloseable)
+class _Slot:
+    """Where a cluster's shared program is, if there is one."""
+
+    program: AnsweringProgram | None = None
+
+    def join(self, reactor: Any, how: How) -> IStream:
+        """A part in it; started if it does not run."""
+        if self.program is None or self.program.loss is not None:
+            self.program = AnsweringProgram(reactor, how)
+        return self.program.join()
+
+    def close(self) -> None:
+        """The cluster goes, or the proxy."""
+        if self.program is not None:
+            self.program.close()
 
 
 def connect(
@@ -78,6 +114,9 @@ def connect(
         answers_within=spec.timeout / 1000 if spec.replies == "one" else None,
         restarts=spec.on_error == "restart",
     )
+    if spec.shared:
+        slot: _Slot = context.resources.get(context.owner, _Slot)
+        return execute(slot.join, context.reactor, how)
     return execute(ProgramStream, context.reactor, how)
 
 

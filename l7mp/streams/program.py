@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -60,6 +60,8 @@ class ProgramStream(QueueingStream):
         """Why the program has to go, once it has to."""
         self._is_over = self._write_ended = False
         self._lines = 0
+        self.failed: Callable[[], None] | None = None
+        """Called when answers that are due will never come."""
         self._start()
 
     def _start(self) -> None:
@@ -219,6 +221,8 @@ class ProgramStream(QueueingStream):
         if unanswered:
             self._drop("unanswered", unanswered)
             self._awaited.clear()
+            if self.failed is not None:
+                self.failed()
         self._await_next()
         is_last = self._is_over or self._write_ended or not self._useful
         if self._how.restarts and not is_last and self._restarted(loss):

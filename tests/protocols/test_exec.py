@@ -91,3 +91,61 @@ async def test_one_program_for_each_session() -> None:
         for process in processes:
             with pytest.raises(ProcessLookupError):
                 os.kill(process, 0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"replies": "any"}, "whose replies are whose"),
+        ({"replies": "one", "framing": "slip"}, "a shared program may skip a reply"),
+    ],
+)
+def test_what_cannot_be_shared(spec: dict[str, Any], words: str) -> None:
+    """A reply has to find who has asked."""
+    with pytest.raises(ValidationError, match=words):
+        One(exec_protocol).connect(command=["cat"], shared=True, **spec)
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_program_for_all() -> None:
+    """Sessions share a process, until it ends or the cluster goes; then it is another."""
+    script = 'while read -r x; do [ "$x" = crash ] && exit 3; echo "$$ $x"; done'
+    one = One(exec_protocol, reactor)
+    shared: dict[str, Any] = {
+        "command": ["sh", "-c", script],
+        "framing": "lines",
+        "shared": True,
+    }
+
+    async def process(word: bytes) -> tuple[Any, int]:
+        stream, sink = one.connect(replies="one", **shared)
+        stream.write(word)
+        await until(lambda: sink.written)
+        number, same = sink.written[0].split()
+        assert same == word
+        return stream, int(number)
+
+    (first, number), (second, again) = await process(b"a"), await process(b"b")
+    assert number == again
+    first.write(b"crash")
+    assert (await until(lambda: second.loss)).code == 3
+    third, fresh = await process(b"c")
+    assert fresh != number
+    third.end()
+    one.context.resources.forget(one.context.owner)
+
+    def is_gone() -> bool:
+        try:
+            os.kill(fresh, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    await until(is_gone)
+
+
+def test_a_slot_that_was_never_used() -> None:
+    """A cluster whose program nobody has needed has nothing to end."""
+    one = One(exec_protocol, reactor)
+    one.context.resources.get(one.context.owner, exec_protocol._Slot)
+    one.context.resources.close()
