@@ -53,7 +53,9 @@ def rewritten(value: Any, ports: Ports, folder: Path) -> Any:
         return [rewritten(item, ports, folder) for item in value]
     if isinstance(value, dict):
         return {
-            key: ports[item] if key == "port" else rewritten(item, ports, folder)
+            key: ports[item]
+            if key in ("port", "remote_port")
+            else rewritten(item, ports, folder)
             for key, item in value.items()
         }
     if isinstance(value, str) and value.startswith("/tmp/"):
