@@ -16,15 +16,15 @@ from l7mp.model.config import EndPoint
 from l7mp.model.explain import Says
 from l7mp.model.spec import Spec
 from l7mp.model.types import Address, AnyPort, Port, Seconds
-from l7mp.streams.address import V4, Numeric, host_port, resolve
-from l7mp.streams.association import Association, Ends
+from l7mp.streams.address import V4, Numeric, resolve
+from l7mp.streams.association import Association
 from l7mp.streams.association_stream import (
     AssociationStream,
     Attempt,
-    FirstMessage,
     Manner,
 )
 from l7mp.streams.kernelsctp import check_tunnel, is_there
+from l7mp.streams.reception import Reception
 from l7mp.streams.sctp import (
     Place,
     connect_in_kernel,
@@ -33,11 +33,15 @@ from l7mp.streams.sctp import (
     listen_in_user_space,
 )
 from l7mp.streams.stack import Stack
+from l7mp.streams.trunk import Made, Trunk
 from l7mp.streams.usrsctp import Tuning, engine
 from l7mp.wire.sctp import MAX_PPID, MAX_STREAM
 
 TUNNEL = 9899
 """The port of UDP for encapsulated SCTP (RFC 6951, section 5.1)."""
+
+IDLE = 60.0
+"""Seconds of silence after which a session of a stream ends: no peer says its end."""
 
 # -- what a user declares ------------------------------------------------------
 
@@ -99,6 +103,13 @@ class SCTPOptions(Declared):
     """How many times in a row a peer may not answer before it is given up."""
 
 
+class SCTPListenerOptions(SCTPOptions):
+    """How associations are kept, and sessions on their streams."""
+
+    idle_timeout: Seconds = IDLE
+    """Seconds of silence after which a session of a stream ends; 0: never."""
+
+
 class _Spec(Spec):
     """What both sides say."""
 
@@ -118,6 +129,14 @@ class _Spec(Spec):
     """The payload protocol identifier to send; as for ``stream``."""
     unordered: bool = False
     """Whether messages may overtake each other on the way to the peer."""
+    sessions: Literal["association", "stream"] = "association"
+    """
+    Whether an association is a session, or each of its streams is one.
+
+    The sessions of a cluster then share an association to each endpoint, and each has
+    the stream that ``/SCTP/stream`` says, or any that is free.  At a listener the first
+    message on a stream begins a session.
+    """
     options: SCTPOptions = SCTPOptions()
     """How associations are kept."""
 
@@ -146,6 +165,8 @@ class SCTPListenerSpec(_Spec):
     """
     encapsulation: SCTPListenerEncapsulation | None = None
     """Take SCTP inside of UDP; on IP itself if missing."""
+    options: SCTPListenerOptions = SCTPListenerOptions()
+    """How associations are kept, and sessions on their streams."""
     begin: Literal["association", "message"] = "association"
     """
     What begins a session: that the peer is there, or that it has said something.
@@ -168,66 +189,9 @@ class SCTPClusterSpec(_Spec):
 # -- listeners -----------------------------------------------------------------
 
 
-def metadata_of(ends: Ends) -> Metadata:
-    """What is known of an association that a peer has made."""
-    about: Metadata = {
-        "src_port": ends.peer_port,
-        "dst_port": ends.own_port,
-        "src_addrs": list(ends.peer),
-        "dst_addrs": list(ends.own),
-        "streams": {"in": ends.streams_in, "out": ends.streams_out},
-    }
-    if ends.udp is not None:
-        about["encapsulation"] = {"src_port": ends.udp[1], "dst_port": ends.udp[0]}
-    return {"IP": {"src_addr": ends.peer[0], "dst_addr": ends.own[0]}, "SCTP": about}
-
-
-class _Reception:
-    """Makes sessions of the associations that come to a listener."""
-
-    def __init__(self, spec: SCTPListenerSpec, accept: Accept) -> None:
-        self._spec, self._accept = spec, accept
-        self._silent: set[FirstMessage] = set()
-
-    def welcome(self, association: Association) -> None:
-        """A peer has made an association."""
-        ends = association.ends()
-        if self._spec.begin == "association":
-            self._begin(association, ends, None)
-            return
-
-        def came(first: tuple[bytes, int, int]) -> None:
-            stream = self._begin(association, ends, first)
-            for note in waiting.notes:
-                stream.happened(note)
-
-        waiting = FirstMessage(association, came, self._silent.discard)
-        self._silent.add(waiting)
-
-    def _begin(
-        self,
-        association: Association,
-        ends: Ends,
-        first: tuple[bytes, int, int] | None,
-    ) -> AssociationStream:
-        metadata = metadata_of(ends)
-        if first is not None:
-            metadata["SCTP"].update(stream=first[1], ppid=first[2])
-        stream = AssociationStream(association, self._spec.manner, first)
-        peer, own = ends.peer[0], ends.own[0]
-        words = f"{host_port(peer, ends.peer_port)}-{host_port(own, ends.own_port)}"
-        self._accept(stream, metadata, words)
-        return stream
-
-    def close(self) -> None:
-        """Be rid of those that have not said a word."""
-        for waiting in list(self._silent):
-            waiting.association.abort(Loss(Reason.SHUTDOWN))
-
-
 @implementer(IListening)
 class _Listening:
-    def __init__(self, reception: _Reception, place: Place) -> None:
+    def __init__(self, reception: Reception, place: Place) -> None:
         self._reception, self._place = reception, place
 
     def address(self) -> dict[str, Any]:
@@ -253,7 +217,13 @@ async def _listen(
         places = await _locals(context.reactor, spec.address)
     except RemoteError as error:
         raise LocalError(error.loss.detail) from error
-    reception = _Reception(spec, accept)
+    reception = Reception(
+        accept,
+        spec.manner,
+        is_patient=spec.begin == "message",
+        is_shared=spec.sessions == "stream",
+        idle_timeout=spec.options.idle_timeout,
+    )
     udp = spec.encapsulation.port if spec.encapsulation else None
     if _is_for_kernel(spec, udp is not None):
         if udp is not None:
@@ -315,25 +285,51 @@ async def _connect(
     context: Context, spec: SCTPClusterSpec, endpoint: EndPoint, metadata: Metadata
 ) -> IStream:
     port = spec.port if endpoint.port is None else endpoint.port
+    manner = spec.manner.with_facts(metadata)
+    if spec.sessions == "stream":
+        return await _trunk(context, spec, endpoint.address, port).join(manner)
+    association, notes = await _associate(context, spec, endpoint.address, port)
+    stream = AssociationStream(association, manner)
+    for note in notes:
+        stream.happened(note)
+    return stream
+
+
+def _trunk(context: Context, spec: SCTPClusterSpec, address: str, port: int) -> Trunk:
+    """The association that all sessions of a cluster to an endpoint share."""
+    owner = ("cluster", context.owner[1], "SCTP", address, port)
+
+    def make() -> Trunk:
+        def associate() -> Deferred[Made]:
+            return Deferred.fromCoroutine(_associate(context, spec, address, port))
+
+        def gone() -> None:
+            if context.resources.get(owner, lambda: made) is made:
+                context.resources.forget(owner)
+
+        made = Trunk(associate, gone)
+        return made
+
+    return context.resources.get(owner, make)
+
+
+async def _associate(
+    context: Context, spec: SCTPClusterSpec, address: str, port: int
+) -> Made:
+    """Make an association with an endpoint."""
     bind = spec.bind or SCTPBind()
     places = await _locals(context.reactor, bind.address)
     family = places[0].family if places else None
-    manner = spec.manner.with_facts(metadata)
-    last = RemoteError(Loss(Reason.UNREACHABLE, endpoint.address))
-    for remotes in await _remotes(context.reactor, endpoint.address, port, family):
+    last = RemoteError(Loss(Reason.UNREACHABLE, address))
+    for remotes in await _remotes(context.reactor, address, port, family):
         attempt = Attempt()
         try:
             attempt.association = _begin(context, spec, remotes, places, attempt)
-            association = await attempt.made
+            return await attempt.made, attempt.notes
         except LocalError as error:
             last = RemoteError(Loss(Reason.LOCAL, str(error)))
         except RemoteError as error:
             last = error
-        else:
-            stream = AssociationStream(association, manner)
-            for note in attempt.notes:
-                stream.happened(note)
-            return stream
     raise last
 
 

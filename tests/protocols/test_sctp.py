@@ -327,3 +327,37 @@ async def test_a_port_that_is_stopped_refuses() -> None:
         with pytest.raises(RemoteError) as caught:
             await it.connect(where)
         assert caught.value.loss.reason is Reason.REFUSED
+
+
+# -- many sessions on an association -----------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_streams_of_an_association_are_sessions() -> None:
+    """Both sides: a session for each stream, one association for all of them."""
+    async with world() as it:
+        where = await it.listen(sessions="stream")
+        near = [
+            await it.connect(where, metadata, sessions="stream")
+            for metadata in ({}, {"SCTP": {"stream": 5, "ppid": 46}}, {})
+        ]
+        assert len(sctp._stack(it.context)._associations()) == 2
+        for number, stream in enumerate(near):
+            stream.write(b"from %d" % number)
+        await until(lambda: len(it.came) == 3)
+        about = [metadata["SCTP"] for _, metadata, _ in it.came]
+        assert sorted(one["stream"] for one in about) == [0, 1, 5]
+        assert len({one["src_port"] for one in about}) == 1
+        assert {one["ppid"] for one in about} == {0, 46}
+        heard = [Collector(stream) for stream in near]
+        for far, metadata, _ in it.came:
+            Collector(far)
+            far.write(b"to %d" % metadata["SCTP"]["stream"])
+        await until(lambda: all(one.got for one in heard))
+        assert [one.got for one in heard] == [[b"to 0"], [b"to 5"], [b"to 1"]]
+        for stream in near:
+            stream.end()
+        await until(lambda: not sctp._stack(it.context)._associations())
+        assert all(far.loss == Loss(Reason.FIN) for far, _, _ in it.came)
+        again = await it.connect(where, sessions="stream")
+        assert again.loss is None
