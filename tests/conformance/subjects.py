@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.conformance import described, headed, secure, sockets, web
+from tests.conformance import described, headed, local, secure, sockets, web
 from tests.conformance.ends import Back, Front, Inner
 from tests.conformance.inners import INNERS
 
 FRONTS: tuple[Front, ...] = (
     *sockets.FRONTS,
+    *local.FRONTS,
     *secure.FRONTS,
     *web.FRONTS,
     *headed.FRONTS,
@@ -15,6 +16,7 @@ FRONTS: tuple[Front, ...] = (
 )
 BACKS: tuple[Back | Inner, ...] = (
     *sockets.BACKS,
+    *local.BACKS,
     *secure.BACKS,
     *web.BACKS,
     *headed.BACKS,
