@@ -14,17 +14,14 @@ from l7mp.model.sockets import SourceBind, TCPSocketOptions
 from l7mp.model.spec import Spec
 from l7mp.model.tls import TLSClient, TLSServer
 from l7mp.model.types import Address, Port
-from l7mp.streams.address import resolve
 from l7mp.streams.endpoint import (
     connect_stream,
     factory_of,
     listen_tcp,
-    tcp_endpoint,
     tcp_metadata,
     tune,
 )
-from l7mp.streams.outgoing import places
-from l7mp.streams.prepared import PreparedEndpoint
+from l7mp.streams.tcp_from import tcp_from
 from l7mp.streams.transport import Plumbing, TransportStream
 
 
@@ -53,11 +50,6 @@ class TCPClusterSpec(Spec):
     socket: TCPSocketOptions | None = None
     """What to ask of each session's socket."""
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing is asked of sockets that Twisted does not do itself."""
-        return self.socket is None and (self.bind is None or not self.bind.preserve)
-
 
 def listen(
     context: Context, spec: TCPListenerSpec, accept: Accept
@@ -81,24 +73,10 @@ def connect(
     context: Context, spec: TCPClusterSpec, endpoint: EndPoint, metadata: Metadata
 ) -> Deferred[IStream]:
     """Connect to the endpoint."""
-    return Deferred.fromCoroutine(_connect(context, spec, endpoint, metadata))
-
-
-async def _connect(
-    context: Context, spec: TCPClusterSpec, endpoint: EndPoint, metadata: Metadata
-) -> IStream:
-    reactor, bind = context.reactor, spec.bind
-    host, port = endpoint.address, endpoint.port or spec.port
-    if spec.is_plain:
-        to = tcp_endpoint(reactor, host, port, bind)
-    else:
-        local = None
-        if bind is not None and bind.address is not None:
-            local = (await resolve(reactor, bind.address))[0]
-        where = list(places(bind, local, metadata))
-        to = PreparedEndpoint(reactor, host, port, spec.socket, where)
-    to = connect_tls(context, spec.tls, to, host)
-    return await connect_stream(reactor, to, partial(tune, options=spec.socket))
+    where = (endpoint.address, endpoint.port or spec.port)
+    to = tcp_from(context.reactor, where, spec.bind, spec.socket, metadata)
+    to = connect_tls(context, spec.tls, to, endpoint.address)
+    return connect_stream(context.reactor, to, partial(tune, options=spec.socket))
 
 
 protocol = Protocol(

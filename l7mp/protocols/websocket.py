@@ -24,10 +24,12 @@ from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.base import Items
 from l7mp.model.config import EndPoint
 from l7mp.model.explain import Says
+from l7mp.model.sockets import SourceBind, TCPSocketOptions
 from l7mp.model.spec import Spec
 from l7mp.model.tls import TLSClient, TLSServer
 from l7mp.model.types import Address, Port, Seconds
-from l7mp.streams.endpoint import TCPListening, listen_tcp, tcp_endpoint, tcp_metadata
+from l7mp.streams.endpoint import TCPListening, listen_tcp, tcp_metadata, tune
+from l7mp.streams.tcp_from import tcp_from
 from l7mp.streams.websocket import (
     MAX_MESSAGE,
     InvalidText,
@@ -100,6 +102,8 @@ class WebSocketListenerSpec(_Connection):
     """The local address to listen on; all, of IPv4 and IPv6, if missing."""
     tls: TLSServer | None = None
     """Speak TLS with the clients (``wss``)."""
+    socket: TCPSocketOptions | None = None
+    """What to ask of the sockets."""
     path: str | None = None
     """The only path to serve, others get a 404; all if missing."""
     subprotocols: Items[str] | None = None
@@ -126,6 +130,10 @@ class WebSocketClusterSpec(_Connection):
     """Headers to send, in place of the client's of the same name."""
     tls: TLSClient | None = None
     """Speak TLS with the endpoint (``wss``), as for ``/HTTP/url/protocol: wss``."""
+    bind: SourceBind | None = None
+    """The local address and port to connect from."""
+    socket: TCPSocketOptions | None = None
+    """What to ask of each session's socket."""
 
 
 # -- listening ------------------------------------------------------------------
@@ -153,6 +161,7 @@ def listen(
     """Bind the port."""
 
     def ready(stream: WebSocketStream, request: Metadata) -> None:
+        tune(stream, spec.socket)
         metadata, words = tcp_metadata(stream.transport)
         accept(stream, {**metadata, "HTTP": request}, words)
 
@@ -167,7 +176,7 @@ def listen(
             handshake_headers(spec.headers or {}),
         )
         served = serve_tls(context, spec.tls, factory)
-        port = listen_tcp(context.reactor, spec.port, spec.address, served)
+        port = listen_tcp(context.reactor, spec.port, spec.address, served, spec.socket)
         return _Listening(port, factory)
 
     return execute(bind)
@@ -191,7 +200,7 @@ def connect(
     offered = spec.subprotocols
     if offered is None:
         offered = tuple(offered_subprotocols(metadata))
-    attempt = _Attempt()
+    attempt = _Attempt(spec.socket)
     factory = ClientFactory(
         context.reactor,
         target,
@@ -201,7 +210,8 @@ def connect(
         offered,
         spec.settings(),
     )
-    to = tcp_endpoint(context.reactor, target.host, target.port)
+    where = (target.host, target.port)
+    to = tcp_from(context.reactor, where, spec.bind, spec.socket, metadata)
     to = connect_tls(context, tls, to, target.host)
     return attempt.begin(to, factory)
 
@@ -238,7 +248,8 @@ _REASONS: dict[type[BaseException], Reason] = {
 class _Attempt:
     """From TCP to a stream, if all goes well and nobody cancels it."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: TCPSocketOptions | None) -> None:
+        self._options = options
         self._made: Deferred[IStream] = Deferred(lambda _: self._cancel())
         self._cancelled = False
 
@@ -253,6 +264,7 @@ class _Attempt:
 
     def ready(self, stream: WebSocketStream) -> None:
         """The server has shaken hands."""
+        tune(stream, self._options)
         self._made.callback(stream)
 
     def refused(self, loss: Loss) -> None:

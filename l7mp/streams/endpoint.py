@@ -135,8 +135,12 @@ def connect_stream(
     return made
 
 
-def tune(stream: TransportStream, options: TCPSocketOptions | None = None) -> None:
-    """Small messages leave at once, and dead peers are noticed some day."""
+def tune(stream: Any, options: TCPSocketOptions | None = None) -> None:
+    """
+    Small messages leave at once, and dead peers are noticed some day.
+
+    ``stream`` has a ``transport`` over TCP.
+    """
     options = options or _PLAIN
     stream.transport.setTcpNoDelay(options.nodelay)
     stream.transport.setTcpKeepAlive(options.keepalive)

@@ -320,6 +320,41 @@ async def test_cancelled_at_once(address: str) -> None:
             await attempt
 
 
+@pytest.mark.parametrize("options", [None, {"ttl": 9, "keepalive": True}])
+@pytest_twisted.ensureDeferred
+async def test_where_it_comes_from(options: dict[str, Any] | None) -> None:
+    """A cluster connects from the address and with the options that it is told."""
+    seen: list[Any] = []
+
+    def handler(connection: ServerConnection) -> None:
+        seen.append(connection.remote_address[0])
+
+    with upstream(handler) as (_, port):
+        stream = await connecting(port, bind={"address": "127.0.0.2"}, socket=options)
+        Collector(stream)
+        await stream.when_lost()
+        await until(lambda: stream.transport.disconnected)
+    assert seen == ["127.0.0.2"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_sockets_of_both_sides() -> None:
+    """Both sides notice dead peers by keep-alive, and take other options as told."""
+
+    async def test(listener: Listener) -> None:
+        stream = await connecting(listener.port, socket={"ttl": 11})
+        await until(lambda: listener.streams)
+        for end, ttl in ((stream, 11), (listener.streams[0], 12)):
+            sock = end.transport.getHandle()
+            assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == ttl
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        Collector(stream)
+        await ended(stream)
+
+    await within(test, socket={"ttl": 12})
+
+
 # -- one to the other -------------------------------------------------------------------
 
 
