@@ -67,6 +67,8 @@ class _File:
 
 
 class _Log:
+    keeps_length = True
+
     def __init__(
         self, file: _File, show: Callable[[bytes, str], bytes], prefix: str
     ) -> None:

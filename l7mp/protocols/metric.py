@@ -53,6 +53,8 @@ class MetricClusterSpec(Spec):
 
 
 class _Count:
+    keeps_length = True
+
     def __init__(self, meter: Any) -> None:
         self._meter = meter
 

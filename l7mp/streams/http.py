@@ -187,7 +187,7 @@ class Exchange(Stream):
             self._carrier.inform(status, _without_length(headers))
 
     def _describe(self, status: Any, fields: Headers | None, now: bool) -> None:
-        if isinstance(status, int) and 200 <= status <= 599:
+        if isinstance(status, int) and 200 <= status <= 999:
             self._status = status
         if fields is not None:
             self._headers = fields

@@ -154,6 +154,9 @@ class HTTP1(Engine):
         exchange = self._exchange = self._exchange_of(self, about)
         if not about["version"].startswith("1."):
             exchange.refuse(505, "HTTP/1.1 is spoken here", last=True)
+        elif {"transfer-encoding", "content-length"} <= about["headers"].keys():
+            # Others may end it elsewhere (RFC 9112, section 6.3).
+            exchange.refuse(400, "the body has both a length and chunks", last=True)
         else:
             if about["body"]:
                 self._patience = Patience(

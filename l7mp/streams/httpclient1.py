@@ -42,6 +42,8 @@ class Client1:
         self._wire = h11.Connection(h11.CLIENT, MAX_HEAD)
         self._call: Call | None = None
         self._used = self._heard = self._responded = False
+        self._doubtful = False
+        """Whether others might end the response elsewhere (RFC 9112, section 6.3)."""
         self._eof = self._advancing = self._chunked = False
         self._loss: Loss | None = None
         self._parting: IDelayedCall | None = None
@@ -153,6 +155,8 @@ class Client1:
             self._open(call, status, headers)
             return False
         self._responded = True
+        named = {name for name, _ in headers}
+        self._doubtful = {b"transfer-encoding", b"content-length"} <= named
         call.head(status, headers)
         return True
 
@@ -179,7 +183,8 @@ class Client1:
             return
         wire = self._wire
         both = (wire.our_state, wire.their_state)
-        if both == (h11.DONE, h11.DONE) and not wire.trailing_data[0] and not self._eof:
+        over = wire.trailing_data[0] or self._eof or self._doubtful
+        if both == (h11.DONE, h11.DONE) and not over:
             self._wire.start_next_cycle()
             self._used = True
             self._transport.resumeProducing()

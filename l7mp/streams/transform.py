@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IProducer, IPushProducer
 from l7mp.errors import Loss
 from l7mp.interfaces import Metadata
 from l7mp.streams.queueing import MAX_BYTES, MAX_MESSAGES, QueueingStream
+from l7mp.wire.httpmeta import without_length
 from l7mp.wire.transform import Transform
 
 
@@ -72,7 +73,8 @@ class TransformStream(QueueingStream):
 
     def describe(self, facts: Metadata) -> None:
         if self._sink is not None:
-            self._sink.describe(facts)
+            kept = getattr(self._transform, "keeps_length", False)
+            self._sink.describe(facts if kept else without_length(facts))
 
     def end(self) -> None:
         if not self.read_ended:

@@ -183,6 +183,16 @@ def named_by_connection(headers: Mapping[Any, Any]) -> set[str]:
     }
 
 
+def without_length(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata about a message of HTTP whose body will have another length."""
+    about = mapping(facts, "HTTP")
+    headers = about.get("headers")
+    if not isinstance(headers, Mapping):
+        return dict(facts)
+    kept = {k: v for k, v in headers.items() if str(k).lower() != "content-length"}
+    return {**facts, "HTTP": {**about, "headers": kept}}
+
+
 def _except(
     headers: Iterable[tuple[str, str]], names: Set[str]
 ) -> list[tuple[str, str]]:

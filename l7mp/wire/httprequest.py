@@ -221,7 +221,8 @@ def _length(
     if not has_body:
         return None if method in BODILESS | {"DELETE", "OPTIONS"} else 0
     text = known.get("content-length", "")
-    if defaults.chunked or not (text.isascii() and text.isdigit()):
+    chunked = defaults.chunked or "transfer-encoding" in known
+    if chunked or not (text.isascii() and text.isdigit()):
         return None
     return int(text)
 

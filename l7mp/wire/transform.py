@@ -7,7 +7,12 @@ from typing import Protocol
 
 
 class Transform(Protocol):
-    """No I/O, no time, no session: data in, data out."""
+    """
+    No I/O, no time, no session: data in, data out.
+
+    One that puts out as many bytes as it is fed says ``keeps_length = True``: then a
+    length that was announced still holds behind it.
+    """
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """Turn one piece of input into any number of pieces of output."""
@@ -18,6 +23,8 @@ class Transform(Protocol):
 
 class Identity:
     """Changes nothing."""
+
+    keeps_length = True
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """The same, as one piece."""

@@ -282,6 +282,7 @@ async def test_without_continue_the_connection_ends() -> None:
         (get("/", "X: " + "y" * 200_000), 431),
         (get("/", "Transfer-Encoding: gzip"), 501),
         (get("/", "Content-Length: x"), 400),
+        (get("/", "Content-Length: 1", "Transfer-Encoding: chunked"), 400),
         (CHUNKED[:20], 400),
     ],
     ids=lambda value: repr(value[:30]) if isinstance(value, bytes) else None,

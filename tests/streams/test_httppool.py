@@ -66,6 +66,9 @@ async def test_calls_at_the_same_time_have_their_own() -> None:
         OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
         OK.replace(b"/1.1", b"/1.0"),
         OK + b"more than was said",
+        OK.replace(b"ok", b"2\r\nok\r\n0\r\n\r\n").replace(
+            b"\r\nC", b"\r\nTransfer-Encoding: chunked\r\nC"
+        ),
     ],
 )
 async def test_nothing_dubious_is_kept(said: bytes) -> None:

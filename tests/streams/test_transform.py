@@ -117,3 +117,16 @@ def test_what_the_transform_drops_is_counted() -> None:
     stream.write(b"nonsense")
     stream.write(b"more of it")
     assert stream.drops == {"transform": 2}
+
+
+def test_an_announced_length_travels_only_where_it_holds() -> None:
+    """What a transform may change in length takes the Content-Length along no more."""
+    facts = {"HTTP": {"headers": {"content-length": "3", "x": "1"}}}
+    for transform, kept in (
+        (Identity(), facts),
+        (Decap(), {"HTTP": {"headers": {"x": "1"}}}),
+    ):
+        stream, sink = TransformStream(transform), Memory()
+        stream.deliver_to(sink)
+        stream.describe(facts)
+        assert sink.facts == [kept]

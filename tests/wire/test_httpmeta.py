@@ -20,6 +20,7 @@ from l7mp.wire.httpmeta import (
     upstream_headers,
     upstream_target,
     websocket_request,
+    without_length,
 )
 
 DEFAULT = Target("192.0.2.1", 80, "/default")
@@ -352,3 +353,33 @@ def test_any_head(head: bytes, target: str, method: str) -> None:
     assert {name.decode("latin-1").lower() for name, _ in fields} == set(
         about["headers"]
     )
+
+
+def test_another_length() -> None:
+    """What changes a body takes the length away that was announced, and nothing else."""
+    headers = {"Content-Length": "3", "x": "1"}
+    facts = {"HTTP": {"status": 200, "headers": headers}, "a": 1}
+    assert without_length(facts) == {
+        "HTTP": {"status": 200, "headers": {"x": "1"}},
+        "a": 1,
+    }
+    assert without_length({"a": 1}) == {"a": 1}
+    assert without_length({"HTTP": {"status": 200}}) == {"HTTP": {"status": 200}}
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "port"),
+    [
+        ("example.org:443", "example.org", "443"),
+        ("[::1]:22", "::1", "22"),
+        ("a b:1", "", ""),
+        ("/path", "/path", ""),
+    ],
+)
+def test_what_connect_asks_for(target: str, host: str, port: str) -> None:
+    """Host and port of CONNECT are told, and aim nothing at all."""
+    about = request_metadata("CONNECT", target, "1.1", [])
+    assert (about["url"]["host"], about["url"]["port"]) == (host, port)
+    assert about["url"]["path"] == ""
+    default = Target("fixed.example", 1)
+    assert upstream_target({"HTTP": about}, default) == default

@@ -129,6 +129,7 @@ def test_who_asked_is_told_where_it_is_wanted() -> None:
         ("POST", False, "", 0),
         ("POST", True, "12", 12),
         ("POST", True, "twelve", None),
+        ("POST", True, "12, 12", None),
         ("GET", True, "", None),
     ],
 )
