@@ -19,6 +19,7 @@ from l7mp.model.framing import RealFraming, framing_of
 from l7mp.model.spec import REMOTE_WORDS, Spec
 from l7mp.model.types import Milliseconds
 from l7mp.streams.answering import AnsweringProgram
+from l7mp.streams.process import Children, Program
 from l7mp.streams.program import How, ProgramStream
 from l7mp.wire.framing import codec
 
@@ -66,8 +67,8 @@ class ExecClusterSpec(Spec):
     """Variables beside the proxy's own."""
     directory: Annotated[str | None, AfterValidator(_a_folder)] = None
     """Where it runs; where the proxy does if missing."""
-    grace: Milliseconds = 1000
-    """How long it has to go by itself, and then after SIGTERM, before SIGKILL, in ms."""
+    grace: Milliseconds = 5000
+    """How long it has to go after SIGTERM, before SIGKILL, in ms."""
 
     @model_validator(mode="after")
     def _can_be_shared(self) -> ExecClusterSpec:
@@ -104,15 +105,18 @@ def connect(
 ) -> Deferred[IStream]:
     """The program of one session."""
     framing = framing_of(spec.framing)
-    path = os.path.abspath(shutil.which(spec.command[0]) or spec.command[0])
+    children = context.resources.get(("Exec",), Children)
     how = How(
-        command=(path, *spec.command[1:]),
+        program=Program(
+            command=spec.command,
+            environment=spec.environment,
+            directory=spec.directory,
+        ),
         framing=codec(framing.format, framing.max_message),
-        environment=spec.environment,
-        directory=spec.directory,
         grace=spec.grace / 1000,
         answers_within=spec.timeout / 1000 if spec.replies == "one" else None,
         restarts=spec.on_error == "restart",
+        born=children.add,
     )
     if spec.shared:
         slot: _Slot = context.resources.get(context.owner, _Slot)

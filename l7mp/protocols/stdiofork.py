@@ -13,17 +13,16 @@ from pydantic import (
     model_validator,
 )
 from twisted.internet.defer import Deferred, execute
-from zope.interface import implementer
 
 from l7mp.core.registry import Context, Protocol
-from l7mp.interfaces import ICloseable, IStream, Kind, Metadata
+from l7mp.interfaces import IStream, Kind, Metadata
 from l7mp.model import pointer
 from l7mp.model.base import Items
 from l7mp.model.config import EndPoint
 from l7mp.model.explain import complaint
 from l7mp.model.spec import REMOTE_WORDS, Spec
 from l7mp.model.types import Account, Seconds
-from l7mp.streams.process import Child, Program
+from l7mp.streams.process import Child, Children, Program
 from l7mp.streams.processstream import ProcessStream
 from l7mp.streams.sharedprogram import SharedProgram
 
@@ -144,23 +143,6 @@ class STDIOForkClusterSpec(Spec):
 # -- running -------------------------------------------------------------------
 
 
-@implementer(ICloseable)
-class _Children:
-    """The programs that run."""
-
-    def __init__(self) -> None:
-        self._all: set[Child] = set()
-
-    def add(self, child: Child) -> None:
-        """One more; those that have gone are forgotten."""
-        self._all = {child, *(one for one in self._all if one.is_running)}
-
-    def close(self) -> None:
-        """The proxy goes: so do they."""
-        for child in self._all:
-            child.kill()
-
-
 def facts_of(metadata: Metadata) -> dict[str, str]:
     """What the program of a session is told of it."""
     found = {name: pointer.get(metadata, path) for name, path in _POINTERS.items()}
@@ -181,7 +163,7 @@ def connect(
 def _connect(
     context: Context, spec: STDIOForkClusterSpec, metadata: Metadata
 ) -> IStream:
-    children = context.resources.get(("STDIO-fork",), _Children)
+    children = context.resources.get(("STDIO-fork",), Children)
     stream, child = (_join if spec.shared else _run)(context, spec, metadata)
     children.add(child)
     return stream

@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from l7mp.errors import LocalError, Loss, Reason
+from l7mp.interfaces import ICloseable
 from l7mp.streams.access import gid_of, uid_of
 
 Errors = Literal["log", "merge", "drop"]
@@ -310,3 +311,20 @@ class Child:
         self._timer = None
         if seconds is not None:
             self._timer = self._clock.callLater(seconds, self._signal, signal.SIGKILL)
+
+
+@implementer(ICloseable)
+class Children:
+    """The programs that run."""
+
+    def __init__(self) -> None:
+        self._all: set[Child] = set()
+
+    def add(self, child: Child) -> None:
+        """One more; those that have gone are forgotten."""
+        self._all = {child, *(one for one in self._all if one.is_running)}
+
+    def close(self) -> None:
+        """The proxy goes: so do they."""
+        for child in self._all:
+            child.kill()

@@ -11,6 +11,7 @@ from l7mp.core.ring import Pipe
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import Note
 from l7mp.streams.answering import AnsweringProgram, Asker
+from l7mp.streams.process import Program
 from l7mp.streams.program import How
 from l7mp.testing import Memory
 from l7mp.wire.framing import codec
@@ -50,11 +51,10 @@ class Session:
 def started(
     number: int, script: str = ANSWER, framing: str = "lines", **how: Any
 ) -> tuple[AnsweringProgram, list[Session]]:
-    told = {"answers_within": 10.0, "grace": 0.2, **how}
-    command = ("/bin/sh", "-c", script)
-    shared = AnsweringProgram(
-        reactor, How(command=command, framing=codec(framing, 1 << 16), **told)
-    )
+    told: dict[str, Any] = {"answers_within": 10.0, "grace": 0.2, **how}
+    program = Program(command=("/bin/sh", "-c", script))
+    made = How(program=program, framing=codec(framing, 1 << 16), **told)
+    shared = AnsweringProgram(reactor, made)
     return shared, [Session(shared) for _ in range(number)]
 
 
@@ -198,7 +198,7 @@ async def test_everybody_hears_its_errors() -> None:
     shared, sessions = started(2)
     sessions[0].source.inject(b"shout")
     await until(lambda: all(session.notes for session in sessions))
-    assert sessions[1].notes[0].message == "shouted"
+    assert sessions[1].notes[0].message == "sh: shouted"
     shared.describe({})
     shared.stopProducing()
     shared.close()

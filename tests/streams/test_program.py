@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from l7mp.core.ring import Pipe
 from l7mp.errors import LocalError, Loss, Reason
 from l7mp.interfaces import Note
-from l7mp.streams import program
+from l7mp.streams.process import Program
 from l7mp.streams.program import How, ProgramStream
 from l7mp.testing import Memory
 from l7mp.wire.framing import codec
@@ -36,13 +36,19 @@ CAT = ("/bin/cat",)
 ANSWER = ("/bin/sh", "-c", FILTER)
 
 
+def fails(*_: object) -> None:
+    """There is no way to run anything."""
+    raise LocalError("no more processes")
+
+
 class Run:
     """A program between a writer and a memory."""
 
     def __init__(
         self, command: tuple[str, ...], framing: str = "lines", **how: Any
     ) -> None:
-        made = How(command=command, framing=codec(framing, 1 << 16), **how)
+        program = Program(command=command)
+        made = How(program=program, framing=codec(framing, 1 << 16), **how)
         self.stream = ProgramStream(reactor, made)
         self.source, self.sink = Memory(), Memory()
         self.notes: list[Note] = []
@@ -67,7 +73,7 @@ async def test_messages_pass_through() -> None:
     run.source.inject(*messages)
     await run.gives(*messages)
     run.source.hang_up()
-    assert await run.loss() == Loss(Reason.FIN, "/bin/cat is done", 0)
+    assert await run.loss() == Loss(Reason.FIN, "", 0)
     assert run.sink.ended
     assert (run.stream.messages_in, run.stream.messages_out) == (3, 3)
 
@@ -126,8 +132,6 @@ async def test_restart() -> None:
     await run.gives(b"re one", b"re two")
     assert [note.word for note in run.notes] == ["RESTARTED"]
     assert run.stream.drops == {}
-    run.stream.deaf()  # as when a program goes: the next will read what is kept back
-    assert run.source.is_held
     run.stream.abort(FIN)
     await run.loss()
 
@@ -147,10 +151,7 @@ async def test_a_restart_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     run.source.inject(b"one")
     await run.gives(b"re one")
 
-    def fails(*_: object, **__: object) -> None:
-        raise OSError("no more processes")
-
-    monkeypatch.setattr(reactor, "spawnProcess", fails)
+    monkeypatch.setattr("l7mp.streams.processstream.start", fails)
     run.source.inject(b"crash")
     assert (await run.loss()).code == 7
     run.stream.unregisterProducer()
@@ -176,21 +177,9 @@ async def test_errors_are_noted() -> None:
     run.source.inject(b"shout")
     await run.gives(b"re shout")
     await until(lambda: run.notes)
-    assert run.notes == [Note("STDERR", "shouted", {"line": "shouted"})]
+    assert run.notes == [Note("STDERR", "sh: shouted", {"line": "shouted"}, True)]
     run.stream.abort(FIN)
     await run.loss()
-
-
-@pytest_twisted.ensureDeferred
-async def test_too_many_errors_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chatty program is told of ever more rarely."""
-    monkeypatch.setattr(program, "MAX_LINES", 2)
-    run = Run(("/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i >&2; done"))
-    await run.loss()
-    await until(lambda: len(run.notes) == 4)
-    assert [note.facts for note in run.notes] == [
-        {"line": "1"}, {"line": "2"}, {"lines": 4}, {"lines": 8},
-    ]  # fmt: skip
 
 
 @pytest_twisted.ensureDeferred
@@ -210,10 +199,11 @@ async def test_a_program_that_stops_reading() -> None:
     """What it will not read is dropped and counted, and holds up nobody."""
     run = Run(ANSWER)
     run.source.inject(b"close")
-    await until(lambda: run.stream._child.pipe(0) is None)
+    process: Any = run.stream._run._inner
+    await until(lambda: process._outlet is None)
     assert not run.source.is_held
     run.source.inject(b"more")
-    assert run.stream.drops == {"closed": 1}
+    assert run.stream.drops == {"closed": len(b"more\n")}
     run.stream.unregisterProducer()
     run.stream.registerProducer(Pipe(run.source, Memory(), lambda: None), True)
     run.stream.abort(FIN)
@@ -229,7 +219,7 @@ async def test_its_last_words_wait() -> None:
 
 async def leaves(run: Run, leave: Any) -> None:
     run.stream.hold("busy")
-    run.stream._child.release()
+    run.stream._run.release(run.stream)
     await until(lambda: run.stream._late_loss)
     if leave is None:
         run.stream.release("busy")
@@ -256,12 +246,9 @@ async def test_closing_gives_time() -> None:
     assert run.stream.drops == {"closing": 5}
 
 
-def test_what_cannot_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_run() -> None:
     """The error names the program."""
-
-    def fails(*_: object, **__: object) -> None:
-        raise OSError("no more processes")
-
-    monkeypatch.setattr(reactor, "spawnProcess", fails)
-    with pytest.raises(LocalError, match="cannot run /bin/cat: no more processes"):
-        Run(CAT)
+    with pytest.raises(
+        LocalError, match="cannot run /no/such: there is no such program"
+    ):
+        Run(("/no/such",))
