@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
@@ -16,8 +16,10 @@ from l7mp.streams.address import Sockaddr
 from l7mp.streams.packetsocket import (
     AUXILIARY,
     AUXILIARY_SPACE,
+    LUMP_ECN,
     NEEDS_CHECKSUM,
     OFFLOAD,
+    TCP_LUMPS,
     VLAN_TPID_VALID,
     VLAN_VALID,
     Wanted,
@@ -25,10 +27,17 @@ from l7mp.streams.packetsocket import (
     why_not,
 )
 from l7mp.streams.queueing import QueueingStream
-from l7mp.streams.udpsocket import BUDGET, DatagramReader, drop_reason, tried_again
+from l7mp.streams.udpsocket import (
+    BUDGET,
+    Ancillary,
+    DatagramReader,
+    drop_reason,
+    tried_again,
+)
 from l7mp.wire.ethernet import summed, tagged
+from l7mp.wire.segment import segments
 
-SIZE = (1 << 16) + 64
+SIZE = (1 << 16) + 256
 """Bytes to read at once: more than any frame has, with its tag and what precedes it."""
 
 _CUSTOMER = 0x8100
@@ -218,7 +227,7 @@ class PacketSocket(DatagramReader):
     # -- reading ----------------------------------------------------------------
 
     def doRead(self) -> None:
-        recvmsg, cooked = self._sock.recvmsg, self.wanted.cooked
+        recvmsg = self._sock.recvmsg
         for count in range(BUDGET):
             try:
                 data, info, flags, peer = recvmsg(SIZE, AUXILIARY_SPACE)
@@ -231,13 +240,18 @@ class PacketSocket(DatagramReader):
                 return
             if flags & socket.MSG_TRUNC:
                 self.drop("oversize")
-                continue
-            if not cooked:
-                data = _whole(data, info[0][2] if info else b"")
-            self._heard(Heard(data, peer[1], peer[2], peer[4]))
+            else:
+                self._read(data, info, peer)
             if not self._is_open:
                 return
         self.drop("receive-buffer", lost_by_kernel(self._sock))  # we are busy
+
+    def _read(self, data: bytes, info: Ancillary, peer: tuple[Any, ...]) -> None:
+        frames = [data]
+        if not self.wanted.cooked:
+            frames = _whole(data, info[0][2] if info else b"")
+        for frame in frames:
+            self._heard(Heard(frame, peer[1], peer[2], peer[4]))
 
     def drop(self, why: str, count: int = 1) -> None:
         """Account for packets that no flow will have."""
@@ -282,15 +296,17 @@ class PacketSocket(DatagramReader):
         super()._let_go()
 
 
-def _whole(data: bytes, auxiliary: bytes) -> bytes:
-    """The frame as it is on the wire, with what interfaces leave to others done."""
-    flags, _, _, _, start, offset = OFFLOAD.unpack_from(data)
-    frame = data[OFFLOAD.size :]
-    if flags & NEEDS_CHECKSUM:
-        frame = summed(frame, start, offset)
+def _whole(data: bytes, auxiliary: bytes) -> list[bytes]:
+    """Frames as they are on the wire, with what interfaces leave to others done."""
+    flags, lump, _, size, start, offset = OFFLOAD.unpack_from(data)
+    frames = [data[OFFLOAD.size :]]
+    if lump & ~LUMP_ECN in TCP_LUMPS:
+        frames = segments(frames[0], start, size)
+    elif flags & NEEDS_CHECKSUM:
+        frames = [summed(frames[0], start, offset)]
     if auxiliary:
         status, *_, tci, tpid = AUXILIARY.unpack(auxiliary)
         if status & VLAN_VALID:
             tpid = tpid if status & VLAN_TPID_VALID else _CUSTOMER
-            frame = tagged(frame, tci, tpid)
-    return frame
+            frames = [tagged(frame, tci, tpid) for frame in frames]
+    return frames

@@ -60,6 +60,10 @@ Flags, kind and size of segments, length of headers, and where to begin a checks
 to put it (struct virtio_net_hdr).
 """
 NEEDS_CHECKSUM = 1
+TCP_LUMPS = frozenset({1, 4})
+"""Kinds of segments: TCP over IPv4 and over IPv6."""
+LUMP_ECN = 0x80
+"""A flag beside the kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,11 +114,18 @@ def summed(data: bytes, start: int, offset: int) -> bytes:
     at = start + offset
     if len(data) < at + _TYPE.size:
         return data
-    covered = data[start:] + bytes((len(data) - start) % 2)
-    # Words add up to the whole, modulo 65,535; a sum of 0 is written as 65,535, since
-    # 0 means to UDP that there is none (RFC 768).
-    checksum = (-int.from_bytes(covered, "big")) % 0xFFFF or 0xFFFF
-    return data[:at] + _TYPE.pack(checksum) + data[at + _TYPE.size :]
+    return data[:at] + _TYPE.pack(checksum(data[start:])) + data[at + _TYPE.size :]
+
+
+def checksum(data: bytes) -> int:
+    """
+    The Internet's checksum (RFC 1071), never 0: to UDP that means there is none.
+
+    Whoever checks it takes 0 and 65,535 for the same.
+    """
+    # Words add up to the whole, modulo 65,535.
+    whole = int.from_bytes(data + bytes(len(data) % 2), "big")
+    return -whole % 0xFFFF or 0xFFFF
 
 
 def mac(text: str) -> bytes:

@@ -33,6 +33,7 @@ from l7mp.wire.jsonsocket import (
     encode_request,
     is_response,
 )
+from l7mp.wire.segment import segments
 from l7mp.wire.stuffing import cobs, slip, uncobs, unslip
 
 HERE = httpmeta.Target("192.0.2.1", 80)
@@ -146,6 +147,8 @@ def ethernet_frames(data: bytes) -> None:
         assert tagged.vlan == 5
     start, offset = (data[0], data[-1]) if data else (0, 0)
     assert len(ethernet.summed(data, start, offset)) == len(data)
+    cut = segments(data, offset, start)
+    assert cut == [data] or all(len(one) < len(data) for one in cut)
     text = data.decode("latin-1")
     for read in (ethernet.mac, ethernet.ethertype):
         with suppress(ValueError):
@@ -302,7 +305,13 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     ),
     "json_object": (json_object, (b'1{"a": [{"b": "\\"}"}]}', b'2{"a":[[[]]]} x')),
     "encap": (encap, (b'4{"payload": "aGVsbG8=", "metadata": {}}', b"5hello")),
-    "ethernet": (ethernet_frames, (bytes(12) + b"\x81\x00\x00\x05\x08\x00abc",)),
+    "ethernet": (
+        ethernet_frames,
+        (
+            bytes(12) + b"\x81\x00\x00\x05\x08\x00abc",
+            b"\x07" * 12 + b"\x08\x00" + b"\x45" * 32 + b"\x50" + bytes(30) + b"\x22",
+        ),
+    ),
     "httpmeta": (
         http_metadata,
         (

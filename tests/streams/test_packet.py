@@ -40,6 +40,7 @@ from tests.streams.frames import (
     wire,
 )
 from tests.streams.loopback import Collector, Faulty, turn, until
+from tests.wire.test_segment import lump_of
 
 pytestmark = needs_packets
 
@@ -361,14 +362,30 @@ def left(status: int = 0, tci: int = 0, tpid: int = 0) -> bytes:
 def test_tags_are_put_back(auxiliary: bytes, tag: bytes) -> None:
     """A VLAN tag that the interface took out is where it was."""
     data = frame()
-    assert _whole(OFFLOAD.pack(0, 0, 0, 0, 0, 0) + data, auxiliary) == (
+    assert _whole(OFFLOAD.pack(0, 0, 0, 0, 0, 0) + data, auxiliary) == [
         data[:12] + tag + data[12:]
-    )
+    ]
 
 
 def test_checksums_are_put_in() -> None:
     """A checksum that was left to the interface is computed."""
     data = frame(payload=b"\x01\x02\x00\x00\x03")
     header = OFFLOAD.pack(NEEDS_CHECKSUM, 0, 0, 0, 14, 2)
-    (checksum,) = struct.unpack_from("!H", _whole(header + data, b""), 16)
+    (checksum,) = struct.unpack_from("!H", _whole(header + data, b"")[0], 16)
     assert checksum == 0xFFFF - (0x0102 + 0x0300)
+
+
+@pytest.mark.parametrize("kind", [1, 0x81])
+def test_lumps_are_cut(kind: int) -> None:
+    """A lump of TCP becomes frames of the right size, each in its VLAN."""
+    lump = lump_of(bytes(2500))
+    header = OFFLOAD.pack(NEEDS_CHECKSUM, kind, 54, 1000, 34, 16)
+    found = _whole(header + lump, left(VLAN_VALID, 5))
+    assert [len(one) for one in found] == [1058, 1058, 558]
+    assert all(one[12:16] == b"\x81\x00\x00\x05" for one in found)
+
+
+def test_other_lumps_are_left_alone() -> None:
+    """What is no lump of TCP stays one."""
+    lump = lump_of(bytes(2500))
+    assert _whole(OFFLOAD.pack(0, 3, 42, 1000, 34, 6) + lump, b"") == [lump]
