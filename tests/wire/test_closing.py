@@ -68,6 +68,7 @@ def test_words_of_peers(
         (Reason.NO_ROUTE, 1011),
         (Reason.RESET, 1011),
         (Reason.PROTOCOL, 1011),
+        (Reason.TLS, 1011),
         (Reason.LOCAL, 1011),
     ],
 )
