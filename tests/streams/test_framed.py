@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from l7mp.core.ring import Pipe
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK, IStream, Kind, Note
@@ -249,3 +252,32 @@ def test_a_transform_inside() -> None:
     stream.close(FIN)
     assert sink.written == [b"x"]
     assert stream.loss == FIN
+
+
+@given(
+    st.lists(st.binary(max_size=5), max_size=12),
+    st.lists(st.integers(1, 9), max_size=12),
+    st.lists(st.booleans(), max_size=20),
+)
+def test_holding_changes_nothing(
+    messages: list[bytes], cuts: list[int], holds: list[bool]
+) -> None:
+    """However bytes are cut and the stream is held, every message is delivered once."""
+    inner, stream, sink = flowing("u16be")
+    frames = b"".join(len(one).to_bytes(2, "big") + one for one in messages)
+    for number in range(max(len(cuts), len(holds)) + 1):
+        size = cuts[number] if number < len(cuts) else len(frames)
+        piece, frames = frames[:size], frames[size:]
+        if number < len(holds) and holds[number]:
+            stream.hold("busy")
+        before = len(sink.written)
+        inner.inject(piece)
+        assert not (stream.is_held and len(sink.written) > before)
+        if number < len(holds) and not holds[number]:
+            stream.release("busy")
+    inner.inject(frames)
+    stream.release("busy")
+    inner.hang_up()
+    assert sink.written == messages
+    assert sink.ended
+    assert stream.drops == {}
