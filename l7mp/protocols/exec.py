@@ -17,7 +17,7 @@ from l7mp.model.config import EndPoint
 from l7mp.model.explain import complaint
 from l7mp.model.framing import RealFraming, framing_of
 from l7mp.model.spec import REMOTE_WORDS, Spec
-from l7mp.model.types import Milliseconds
+from l7mp.model.types import Account, Milliseconds
 from l7mp.streams.answering import AnsweringProgram
 from l7mp.streams.process import Children, Program
 from l7mp.streams.program import How, ProgramStream
@@ -67,6 +67,10 @@ class ExecClusterSpec(Spec):
     """Variables beside the proxy's own."""
     directory: Annotated[str | None, AfterValidator(_a_folder)] = None
     """Where it runs; where the proxy does if missing."""
+    user: Account | None = None
+    """As whom it runs, with all groups of that user; which takes root."""
+    group: Account | None = None
+    """As which group it runs; the user's own if missing."""
     grace: Milliseconds = 5000
     """How long it has to go after SIGTERM, before SIGKILL, in ms."""
 
@@ -111,7 +115,10 @@ def connect(
             command=spec.command,
             environment=spec.environment,
             directory=spec.directory,
+            user=spec.user,
+            group=spec.group,
         ),
+        facts={} if spec.shared else {"L7MP_SESSION": str(metadata.get("name", ""))},
         framing=codec(framing.format, framing.max_message),
         grace=spec.grace / 1000,
         answers_within=spec.timeout / 1000 if spec.replies == "one" else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,22 +16,28 @@ from tests.protocols.one import One
 from tests.protocols.real import LOOPBACK, real
 from tests.streams.loopback import peers, until
 
-SHOW = ["sh", "-c", 'pwd; echo "$WORD"; echo "$0 $1"; cat', "a b", "*"]
+SHOW = [
+    "sh", "-c", 'pwd; echo "$WORD $L7MP_SESSION"; echo "$0 $1"; id -un; id -gn; cat',
+    "a b", "*",
+]  # fmt: skip
 
 
 @pytest_twisted.ensureDeferred
-async def test_how_it_runs(tmp_path: Path) -> None:
-    """The arguments are no shell's; directory and environment are as told."""
+async def test_how_it_runs() -> None:
+    """The arguments are no shell's; directory, environment and user are as told."""
     stream, sink = One(exec_protocol, reactor).connect(
+        {"name": "s"},
         command=SHOW,
         framing="lines",
-        directory=str(tmp_path),
+        directory="/tmp",
         environment={"WORD": "spoken"},
+        user="nobody",
+        group="daemon",
     )
     stream.write(b"last")
-    await until(lambda: len(sink.written) == 4)
+    await until(lambda: len(sink.written) == 6)
     assert sink.written == [
-        str(tmp_path).encode(), b"spoken", b"a b *", b"last",
+        b"/tmp", b"spoken s", b"a b *", b"nobody", b"daemon", b"last",
     ]  # fmt: skip
     stream.end()
     assert (await until(lambda: stream.loss)).reason is Reason.FIN
