@@ -116,7 +116,8 @@ async def hear(stream: IStream, clock: IReactorTime, seconds: float) -> Served |
     """
     The client that sent a good header; any other is told why not, and sent away.
 
-    It has so many ``seconds`` for its header; 0 is all the time it likes.
+    It has so many ``seconds`` for its header; 0 is all the time it likes. Where messages
+    may get lost, nothing is said to who has said nothing.
     """
     judge = _Judge(decode_request, stream)
     reading: Deferred[Verdict] = read_header(stream, judge)
@@ -131,7 +132,10 @@ async def hear(stream: IStream, clock: IReactorTime, seconds: float) -> Served |
         verdict = Rejected(REQUEST_TIMEOUT, f"no header came in {seconds:g} s")
     if isinstance(verdict, Accepted):
         return Served(stream, clock, judge.raw, verdict)
-    stream.write(encode_response(verdict.status, verdict.message))
+    if verdict.status != REQUEST_TIMEOUT or not stream.lossy:
+        # Who has said nothing may not be there yet, and would take our answer for one
+        # to what it is going to say.
+        stream.write(encode_response(verdict.status, verdict.message))
     stream.close(Loss(Reason.PROTOCOL, verdict.message))
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest_twisted
+from twisted.internet import reactor
 
 from l7mp.errors import Reason
 from l7mp.interfaces import Kind
@@ -208,3 +209,19 @@ async def test_a_bad_header_in_a_frame() -> None:
         stranger.send(b"GET / HTTP/1.1\r\n\r\n")
         await stranger.reads_all()
         assert not world.proxy.sessions
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_is_known_beforehand() -> None:
+    """A single peer that is late with its header hears nothing before, and is answered."""
+    async with real() as world:
+        with peers(1) as (client,):
+            known = {"connect": {"address": LOOPBACK, "port": client.port}}
+            late = {**OVER_UDP, "transport": {**UDP, **known}, "header_timeout": 0.02}
+            bound = await world.route(late, {"protocol": "Echo"})
+            deadline = reactor.seconds() + 0.1
+            await until(lambda: reactor.seconds() > deadline)
+            assert await client.hears_nothing()
+            for said, answer in ((HELLO, OK), (b"data", b"data")):
+                client.send(said, (LOOPBACK, bound["port"]))
+                assert (await client.receive())[0] == answer

@@ -287,3 +287,13 @@ def test_who_is_silent_is_sent_away() -> None:
     clock.advance(10)
     assert got == [None]
     assert json.loads(stream.written[0])["JSONSocketStatus"] == 408
+
+
+def test_nothing_is_said_to_who_may_not_be_there() -> None:
+    """A peer known beforehand that says nothing over UDP hears nothing either."""
+    stream = Lossy()
+    got, clock = hearing(stream)
+    clock.advance(10)
+    assert got == [None]
+    assert stream.written == []
+    assert stream.closed is not None
