@@ -169,3 +169,23 @@ async def test_others_may_not_come_in(folder: Path) -> None:
         )  # fmt: skip
         assert b"Permission denied" in done.stderr
         assert not world.proxy.sessions
+
+
+@pytest.mark.parametrize("type_", ["seqpacket", "dgram"])
+@pytest_twisted.ensureDeferred
+async def test_headers_travel_before_messages(folder: Path, type_: str) -> None:
+    """A JSONSocket stands on every type that keeps messages."""
+    up = str(folder / "up")
+    unix = {"protocol": "UnixDomainSocket", "type": type_}
+    async with real() as near, real() as far:
+        over = {"protocol": "JSONSocket", "transport": {**unix, "filename": up}}
+        await far.route(over, {"protocol": "Echo"})
+        front = {**unix, "filename": str(folder / "s")}
+        cluster = {"protocol": "JSONSocket", "transport": unix}
+        await near.route(front, cluster, {"address": up})
+        client = client_of(type_, folder)
+        client.connect(front["filename"])
+        client.send(b"hello")
+        assert await until(lambda: heard(client)) == b"hello"
+        assert far.session.metadata["UNIX"]["filename"] == up
+        client.close()
