@@ -7,6 +7,7 @@ timers run on a reactor of their own.  See ``websocket_autobahn`` for the two si
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -22,15 +23,15 @@ from l7mp.streams.transport import FLUSH, loss_of
 from l7mp.streams.websocket import Settings, WebSocketStream
 from l7mp.wire.closing import loss_of_close
 from l7mp.wire.deflate import NAME, Agreement, Deflate, DeflateError
+from l7mp.wire.wsframe import BINARY, COMPRESSED, TEXT, whole
 
 MAX_HEAD = 64 << 10
 """Octets of a request or response head that are waited for."""
 
-TEXT, BINARY = 1, 2
-COMPRESSED = 4
-"""The first reserved bit of a message's first frame (RFC 7692, section 6)."""
-
 TOO_LONG = 1009
+
+SHORT = 4096
+"""Octets up to which we frame a message faster than autobahn does."""
 
 MAX_PONGS = 1000
 """How many pongs may wait for a peer that asks, and does not read what it is told."""
@@ -91,7 +92,6 @@ class ConnectionLink:
     consumeData: Callable[[], None]
     sendPing: Callable[[], None]
     sendPong: Callable[[bytes], None]
-    sendMessage: Callable[..., None]
     sendFrame: Callable[..., None]
     _fail_connection: Callable[[int, str], None]
 
@@ -216,12 +216,15 @@ class ConnectionLink:
 
     def send(self, data: bytes, *, is_text: bool) -> None:
         """Send a message."""
+        opcode, reserved = TEXT if is_text else BINARY, 0
         deflate = self._deflate
         if deflate is not None and deflate.compresses:
-            opcode = TEXT if is_text else BINARY
-            self.sendFrame(opcode, deflate.compress(data), rsv=COMPRESSED)
+            data, reserved = deflate.compress(data), COMPRESSED
+        if len(data) > SHORT:
+            self.sendFrame(opcode, data, rsv=reserved)
         else:
-            self.sendMessage(data, isBinary=not is_text, doNotCompress=True)
+            mask = b"" if self.factory.isServer else os.urandom(4)
+            self.sendData(whole(opcode, data, mask, reserved))
 
     def say_close(self, code: int, text: bytes) -> None:
         """Begin the closing handshake, unless it has begun."""
