@@ -224,7 +224,16 @@ def connect(
 
     pools: _Pools = context.resources.get((*context.owner, "HTTP"), _Pools)
     pool = pools.at((endpoint.address, port, version), make)
-    calling = Calling(context.reactor, pool.again, spec.timeout)
+    about: Any = metadata.get("HTTP")
+    if request.strict and about.get("spent"):
+        what = "the request was sent, and there is no other to take its place"
+        return fail(RemoteError(Loss(Reason.REFUSED, what)))
+
+    def spent() -> None:
+        if request.strict:  # what was a client's cannot be had again
+            about["spent"] = True
+
+    calling = Calling(context.reactor, pool.again, spec.timeout, spent)
     if spec.connect is None:
         return pool.carry(Call(request, calling))
     return Deferred.fromCoroutine(_open(pool, request, calling))

@@ -86,6 +86,8 @@ class Calling:
     """Carries a call once more, on a connection that is new."""
     timeout: float = RESPONSE_TIME
     """Seconds for a response to begin; 0: any number."""
+    spent: Callable[[], None] = lambda: None
+    """Hears that no other call can take the place of this one."""
 
 
 class Call(Stream):
@@ -167,6 +169,7 @@ class Call(Stream):
     def head(self, status: int, headers: Headers) -> None:
         """The head of the response came; it does not open a tunnel."""
         self._answered = True
+        self._calling.spent()
         self._set_timer(None)
         self._early.clear()
         if self._awaits_tunnel:
@@ -177,6 +180,7 @@ class Call(Stream):
     def opened(self, status: int, headers: Headers, line: Line) -> None:
         """The tunnel is open, and carried by ``line`` from now on."""
         self._answered = self._tunnelling = True
+        self._calling.spent()
         self._line = line
         self._set_timer(None)
         waiting, self._opened = self._opened, None
@@ -316,6 +320,8 @@ class Call(Stream):
                 self._drop("content-length", len(data) - self._left)
                 data = data[: self._left]
             self._left -= len(data)
+        if not self.messages_out:
+            self._calling.spent()
         self.messages_out += 1
         self.bytes_out += len(data)
         if self._line is None or (self.request.tunnel and not self._tunnelling):

@@ -179,7 +179,7 @@ def _outgoing(metadata: dict[str, Any]) -> None:
     head, end, body = said.partition(b"\r\n\r\n")
     assert end
     assert not body, said
-    assert len(head.split(b"\r\n")) <= 6 + len(headers)
+    assert len(head.split(b"\r\n")) <= 6 + len(headers) + bool(offered)
 
 
 def http_requests(data: bytes) -> None:

@@ -17,6 +17,8 @@ from twisted.internet.threads import deferToThread
 from l7mp.errors import Reason
 from tests.real.http_peers import curl, free_port, needs, nginx, run, served
 from tests.real.whole import HOST, Words, until, whole
+from tests.streams.origin import OK, hears, origin
+from tests.streams.web import Client, get, post
 
 ensure = pytest_twisted.ensureDeferred
 
@@ -183,6 +185,52 @@ async def test_other_sessions_as_requests(source: str) -> None:
             [asked] = await peer.tells("request")
         assert (asked["method"], asked["url"], asked["size"]) == ("PUT", "/in", 5)
         assert asked["headers"]["x-key"] == "k"
+
+
+RETRY: Words = {"retry_on": "always", "num_retries": 5, "timeout": 20}
+
+
+@ensure
+@pytest.mark.parametrize("drops", [1, 3])
+async def test_retries_of_a_route(drops: int) -> None:
+    """A request of which nothing was lost is asked again, as often as it is allowed."""
+    async with whole() as it, origin() as there:
+        port = await it.serve(LISTENER, cluster(there.port), retry=RETRY)
+        client = Client(port)
+        client.send(get("/again"))
+        for _ in range(drops):
+            conn = await there.accept()
+            await hears(conn, b"GET /again HTTP/1.1")
+            conn.drop()
+        conn = await there.accept()
+        await hears(conn, b"GET /again HTTP/1.1")
+        conn.send(OK)
+        reply = await client.response()
+        assert (reply.status, reply.body) == (200, b"ok")
+        client.close()
+
+
+@ensure
+@pytest.mark.parametrize("answered", [False, True])
+async def test_what_no_retry_can_mend(answered: bool) -> None:
+    """A request whose body is gone, or whose response began, is not made up for."""
+    async with whole() as it, origin() as there:
+        retry = {**RETRY, "num_retries": 1}
+        port = await it.serve(LISTENER, cluster(there.port), retry=retry)
+        client = Client(port)
+        client.send(get("/") if answered else post(b"body"))
+        conn = await there.accept()
+        await hears(conn, b"\r\n\r\n" if answered else b"body")
+        if answered:
+            conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+            await client.hears(b"half")
+        conn.drop()
+        if answered:
+            assert (await client.rest()).endswith(b"\r\n\r\nhalf")
+        else:
+            assert (await client.response()).status == 502
+        assert there.connections == 0
+        client.close()
 
 
 # -- nginx ------------------------------------------------------------------------
