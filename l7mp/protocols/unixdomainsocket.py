@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
@@ -15,18 +16,20 @@ from l7mp.errors import LocalError
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.base import Declared, spelled
 from l7mp.model.config import EndPoint
-from l7mp.model.explain import complaint
+from l7mp.model.explain import Says, complaint
 from l7mp.model.spec import KindOf, Spec
 from l7mp.model.tls import TLSClient, TLSServer
 from l7mp.model.types import Account, Address, FileMode, Seconds
 from l7mp.streams.acceptor import Acceptor
 from l7mp.streams.access import Access
+from l7mp.streams.census import Census
 from l7mp.streams.endpoint import (
     BACKLOG,
     connect_stream,
     factory_of,
     tls_metadata,
 )
+from l7mp.streams.sparing import Sparing
 from l7mp.streams.transport import Plumbing, TransportStream
 from l7mp.streams.unixdatagram import LINGER, DatagramFlow, DatagramHall, DatagramPeer
 from l7mp.streams.unixendpoint import UnixEndpoint, adopt
@@ -44,6 +47,13 @@ from l7mp.streams.unixsocket import (
 
 IDLE = 60.0
 """Seconds of silence after which a session with a sender of datagrams ends."""
+
+MOST = 4096
+"""How many senders of datagrams may have sessions at once, unless it is said."""
+
+TURNED_AWAY = "{topic}: new senders are refused (datagrams: {count})"
+
+Count = Annotated[int, Field(ge=1), Says("a whole number", "must be 1 or more")]
 
 Type = Annotated[
     Literal["stream", "dgram", "seqpacket"],
@@ -64,6 +74,10 @@ class UnixDomainSocketListenerOptions(Declared):
     60 for dgram, whose peers have no other way to say that they are gone; never for
     the other types.
     """
+    max_sessions: Count | None = None
+    """With dgram: how many there may be at once; 4096 if missing."""
+    max_sessions_per_source: Count | None = None
+    """With dgram: how many there may be at once with one user; any number if missing."""
 
 
 class UnixDomainSocketListenerSpec(Spec):
@@ -98,6 +112,14 @@ class UnixDomainSocketListenerSpec(Spec):
     @model_validator(mode="after")
     def _only_streams_are_secure(self) -> UnixDomainSocketListenerSpec:
         _check_tls(self.tls, self.type)
+        return self
+
+    @model_validator(mode="after")
+    def _only_datagrams_are_counted(self) -> UnixDomainSocketListenerSpec:
+        given = (self.options.max_sessions, self.options.max_sessions_per_source)
+        if self.type != "dgram" and any(one is not None for one in given):
+            hint = "leave max_sessions and max_sessions_per_source out"
+            raise complaint(f"there is no limit to sessions of type {self.type}", hint)
         return self
 
     @model_validator(mode="after")
@@ -209,9 +231,31 @@ def _listen(
     backlog = 0 if spec.type == "dgram" else BACKLOG
     bound = bind(TYPES[spec.type], spec.filename, access, backlog)
     if spec.type == "dgram":
-        hall = DatagramHall(reactor, reactor, bound, sender, spec.idle_timeout)
-        return _Listening(bound, hall)
+        return _Listening(bound, _hall(context, spec, bound, sender))
     return _Listening(bound, Acceptor(reactor, reactor, bound.sock, taken))
+
+
+def _hall(
+    context: Context,
+    spec: UnixDomainSocketListenerSpec,
+    bound: Bound,
+    sender: Callable[[DatagramPeer], None],
+) -> DatagramHall:
+    options, reactor = spec.options, context.reactor
+    census: Census[DatagramPeer] = Census(
+        options.max_sessions or MOST, options.max_sessions_per_source
+    )
+    warn = Sparing(reactor, context.warn, TURNED_AWAY)
+    drops: dict[str, int] = {}
+    if "metrics" in context.services:
+        drops = context.services["metrics"].drops(context.owner[1])
+
+    def turned_away(why: str) -> None:
+        drops[why] = drops.get(why, 0) + 1
+        warn(why)
+
+    idle = spec.idle_timeout
+    return DatagramHall(reactor, reactor, bound, sender, idle, census, turned_away)
 
 
 # -- clusters ------------------------------------------------------------------

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from l7mp.errors import Loss, Reason
+from l7mp.streams.census import Census
 from l7mp.streams.descriptor import BUDGET, LARGEST, MessageDescriptor
 from l7mp.streams.outbox import Outbox
 from l7mp.streams.queueing import QueueingStream
@@ -45,8 +46,8 @@ UNANSWERABLE = "unanswerable"
 """Why what is written to a peer without an address is dropped."""
 
 _OF_ONE = frozenset({errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM})
-_PID = 4
-"""Bytes of credentials that are the process; then come user and group."""
+_PID, _GID = 4, 8
+"""Where in credentials the process ends, and the group begins; the user is between."""
 
 Key = tuple[bytes, bytes]
 """Address of a peer, and its credentials if it has no address."""
@@ -187,12 +188,21 @@ class DatagramHall:
         bound: Bound,
         accept: Callable[[DatagramPeer], None],
         idle_timeout: float,
+        census: Census[DatagramPeer] | None = None,
+        turned_away: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """
+        ``census`` says whether there is room for one more peer of a user.
+
+        ``turned_away`` hears why somebody's datagram was dropped: there was none.
+        """
         self._reactor, self.clock, self._bound = reactor, clock, bound
         self._sock = bound.sock
         self.sendto = self._sock.sendto
         self._accept: Callable[[DatagramPeer], None] | None = accept
         self._idle_timeout = idle_timeout
+        self._census: Census[DatagramPeer] = census or Census(None, None)
+        self._turned_away = turned_away
         self._peers: dict[Key, DatagramPeer] = {}
         self._blocked: set[DatagramPeer] = set()
         self._retry: IDelayedCall | None = None
@@ -263,10 +273,19 @@ class DatagramHall:
         if peer is not None and not peer.is_same(credentials):
             peer.abort(Loss(Reason.RESET, "another user has the peer's address"))
             peer = None
-        if peer is None and self._accept is not None:
-            peer = DatagramPeer(self, key, credentials, self._idle_timeout)
-            self._peers[key] = peer
-            self._accept(peer)
+        return self._newcomer(key, credentials) if peer is None else peer
+
+    def _newcomer(self, key: Key, credentials: bytes) -> DatagramPeer | None:
+        user, census = credentials[_PID:_GID], self._census
+        full = census.full(user)
+        if self._accept is None or full is not None:
+            self._turned_away(full or "closed")
+            return None
+        peer = DatagramPeer(self, key, credentials, self._idle_timeout)
+        self._peers[key] = peer
+        census.add(user, peer)
+        peer.when_lost().addCallback(lambda _: census.remove(user, peer))
+        self._accept(peer)
         return peer
 
     def connectionLost(self, reason: Failure) -> None:

@@ -11,9 +11,11 @@ import pytest
 import pytest_twisted
 from pydantic import ValidationError
 
+from l7mp.core.events import Warned
 from l7mp.core.registry import Registry
 from l7mp.errors import LocalError, Loss, Reason
 from l7mp.model import predicate
+from l7mp.observers.metrics import Metrics
 from l7mp.protocols import unixdomainsocket
 from l7mp.streams.unixsocket import TYPES
 from tests.protocols.real import Real, real
@@ -321,6 +323,33 @@ def test_an_abstract_name_has_no_mode() -> None:
     """There is no file to which a mode, an owner or a group could belong."""
     spec = {"protocol": "Unix", "filename": "@x", "mode": "0600"}
     with pytest.raises(ValidationError, match="abstract name has no mode"):
+        real_words().listener(spec)
+
+
+@pytest_twisted.ensureDeferred
+async def test_there_is_an_end_to_senders(tmp_path: Path) -> None:
+    """Who finds no room is refused and counted, whoever is inside stays."""
+    path = tmp_path / "s"
+    metrics = Metrics()
+    async with real(metrics=metrics) as world:
+        listener = {"protocol": "Unix", "filename": str(path), "type": "dgram"}
+        most = {"options": {"max_sessions": 5, "max_sessions_per_source": 2}}
+        await world.route({**listener, **most}, {"protocol": "Discard"})
+        for number in range(4):
+            with bound(tmp_path / str(number), socket.SOCK_DGRAM) as sock:
+                sock.sendto(b"x", str(path))
+                await turn(2)
+        assert len(world.proxy.sessions) == 2
+        assert metrics.drops("in") == {"max-sessions-per-source": 2}
+        warnings = [event for event in world.events if isinstance(event, Warned)]
+        assert [event.subject for event in warnings] == ["listener in"]
+        next(iter(world.proxy.sessions.values())).end(Loss(Reason.DELETED))
+        await until(lambda: len(world.proxy.sessions) == 1)
+        with bound(tmp_path / "5", socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x", str(path))
+            await until(lambda: len(world.proxy.sessions) == 2)
+    spec = {**listener, **most, "type": "stream"}
+    with pytest.raises(ValidationError, match="no limit to sessions of type stream"):
         real_words().listener(spec)
 
 
