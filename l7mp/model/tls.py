@@ -42,7 +42,7 @@ Alpn = Annotated[
 
 Version = Literal["TLSv1.2", "TLSv1.3"]
 
-HANDSHAKE = 10.0
+HANDSHAKE = 10
 """Seconds that a client may take for its handshake."""
 
 

@@ -91,6 +91,9 @@ class PeerFlow(QueueingStream):
             own = self._shared.unpack(self.key[1])
         return shown(host), port, own, own_port, socket.IPPROTO_UDP
 
+    def believe(self) -> None:
+        """The peer has proved that it is where it says; most flows never doubt it."""
+
     def asked_at(self, key: Key) -> None:
         """The peer speaks to another address of ours, or from another of its own."""
         self.key = key

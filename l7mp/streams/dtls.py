@@ -313,6 +313,7 @@ class DTLSServer:
             flow.write(connection.bio_read(MTU))
 
     def _begin(self, flow: Any, end: End, who: str) -> None:
+        flow.believe()
         made = DTLSFlow(
             flow,
             self._clock,

@@ -41,6 +41,9 @@ class GuardedFlow(PeerFlow):
             self._has_answered = self._is_believed = False
         super().asked_at(key)
 
+    def believe(self) -> None:
+        self._is_believed = not self._never
+
     def received(self, data: bytes) -> None:
         if not self._is_believed:
             self._credit += self._factor * len(data)

@@ -37,6 +37,9 @@ RECORD = 1 << 14
 NEVER = 1 << 62
 """The octet with which data leaves that comes too late to leave."""
 
+TIDY = 1.0
+"""Seconds after which what has left is forgotten."""
+
 CUT = Loss(Reason.TLS, "the peer hung up without saying so: the end may be missing")
 
 
@@ -73,6 +76,7 @@ class TLSTransport(Protocol):
         self._peer_ended = self._ended = False  # by alerts
         self._fate: Loss | None = None
         self._octets_out = 0
+        self._tidying: IDelayedCall | None = None
         self._written: deque[tuple[int, Any]] = deque()
         self.tls_facts: dict[str, Any] = {}
         """What metadata says of this connection."""
@@ -227,11 +231,23 @@ class TLSTransport(Protocol):
             self._fail(tls_loss(error, established=True))
             return
         self._flush()
+        self._written.append((self._octets_out, data))
+        self._forget_gone()
+        if self._tidying is None and self._written:
+            self._tidying = self._clock.callLater(TIDY, self._tidy)
+
+    def _forget_gone(self) -> None:
         written = self._written
-        written.append((self._octets_out, data))
         gone = self._octets_out - backlog(self._below)
         while written and written[0][0] <= gone:
             written.popleft()
+
+    def _tidy(self) -> None:
+        """Keep nothing that has left, though nothing more is written."""
+        self._tidying = None
+        self._forget_gone()
+        if self._written:
+            self._tidying = self._clock.callLater(TIDY, self._tidy)
 
     def writeSequence(self, pieces: Any) -> None:
         self.write(b"".join(pieces))
@@ -301,6 +317,9 @@ class TLSTransport(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._set_timer(None)
+        if self._tidying is not None:
+            self._tidying.cancel()
+            self._tidying = None
         loss = self._fate
         if self.above is None:
             if loss is None:

@@ -173,3 +173,24 @@ async def up(port: int) -> None:
             return own in table.read()
 
     await until(has)
+
+
+@pytest.mark.parametrize(
+    "more", [{"options": {"amplification": {"factor": 1.5}}}, {"connect": "singleton"}]
+)
+@ensure
+async def test_with_other_terms(certs: Certs, more: dict[str, Any]) -> None:
+    """Limits for strangers and singletons go together with DTLS."""
+    own = unused_port()
+    if "connect" in more:
+        more = {"connect": {"address": HOST, "port": own}}
+    long = certs.pem(HOST, *(f"name-{n}.example.org" for n in range(60)), file="l.pem")
+    async with whole() as far, whole() as near:
+        there = await far.serve({**UDP, "tls": {"cert": long}, **more}, ECHO)
+        out = {"protocol": "UDP", "port": there, "address": HOST, "bind": {"port": own}}
+        port = await near.serve(UDP, {**out, "tls": {"ca": certs.ca}})
+        client = Peer()
+        client.send(b"hello", (HOST, port))
+        data, _ = await client.receive()
+        assert data == b"hello"
+        client.close()

@@ -32,9 +32,14 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Certs:
 class Wire(Memory):
     """One end of a path between two addresses; what is written is on its way."""
 
+    is_believed = False
+
     def __init__(self, path: Path, out: list[bytes]) -> None:
         super().__init__()
         self._path, self.written = path, out
+
+    def believe(self) -> None:
+        self.is_believed = True
 
     def five_tuple(self) -> tuple[str, int, str, int, int]:
         return "192.0.2.1", self._path.port, "198.51.100.1", 443, 17
@@ -179,6 +184,7 @@ def test_cookies_are_personal(certs: Certs) -> None:
     assert len(other.back) == 1
     path.reach_server()
     assert path.far.loss is None
+    assert path.far.is_believed
 
 
 @pytest.mark.parametrize("data", [b"", bytes(50), b"GET / HTTP/1.1\r\n\r\n"])

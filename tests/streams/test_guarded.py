@@ -80,6 +80,18 @@ async def test_who_speaks_again_is_believed(house: Build, peer: Peer) -> None:
     assert flow.drops == {}
 
 
+@pytest.mark.parametrize(("never", "dropped"), [(False, 0), (True, 1)])
+@pytest_twisted.ensureDeferred
+async def test_other_proofs_are_taken(
+    house: Build, peer: Peer, never: bool, dropped: int
+) -> None:
+    """Who has proved by other means where it is has no limit, unless all always have."""
+    flow = await guarded(house(), peer, b"1", never=never)
+    flow.believe()
+    flow.write(b"x" * 1000)
+    assert flow.drops.get("amplification", 0) == dropped
+
+
 @pytest_twisted.ensureDeferred
 async def test_nobody_is_believed_without_an_answer(house: Build, peer: Peer) -> None:
     """Who speaks twice before anything was sent to it has proved nothing."""

@@ -200,6 +200,23 @@ async def test_what_never_left_is_known(certs: Certs) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_has_left_is_forgotten(
+    certs: Certs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection on which nothing happens keeps nothing of what it has sent."""
+    monkeypatch.setattr("l7mp.streams.tls.TIDY", 0.01)
+    async with world(certs) as here:
+        stream, peer = await here.pair()
+        transport = cast(Any, stream.transport)
+        stream.write(bytes(4 << 20))
+        await turn(5)
+        assert transport.backlog() > 0
+        await peer.reads(4 << 20)
+        await until(lambda: not transport._written)
+        assert transport.backlog() == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_slow_peer_pushes_back(certs: Certs) -> None:
     """Who writes to a peer that does not read is asked to pause."""
     async with world(certs) as here:
