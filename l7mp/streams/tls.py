@@ -37,8 +37,18 @@ RECORD = 1 << 14
 NEVER = 1 << 62
 """The octet with which data leaves that comes too late to leave."""
 
+SELDOM = 64
+"""
+How many reads there may be before what OpenSSL has to say about them is sent.
+
+It is due with what we write next (RFC 8446, section 4.6.3), but not kept for ever.
+"""
+
+MANY = 16
+"""How many records may be remembered before it is asked which of them have left."""
+
 TIDY = 1.0
-"""Seconds after which what has left is forgotten."""
+"""Seconds after which what has left is forgotten in any case."""
 
 CUT = Loss(Reason.TLS, "the peer hung up without saying so: the end may be missing")
 
@@ -75,7 +85,8 @@ class TLSTransport(Protocol):
         self._fin = False  # of the transport below
         self._peer_ended = self._ended = False  # by alerts
         self._fate: Loss | None = None
-        self._octets_out = 0
+        self._reads = self._octets_out = 0
+        self._raw: Any = None
         self._tidying: IDelayedCall | None = None
         self._written: deque[tuple[int, Any]] = deque()
         self.tls_facts: dict[str, Any] = {}
@@ -85,10 +96,6 @@ class TLSTransport(Protocol):
         return getattr(self.transport, name)
 
     @property
-    def _below(self) -> Any:
-        return self.transport
-
-    @property
     def negotiatedProtocol(self) -> bytes | None:
         """The application protocol that both sides agreed upon, if any."""
         return self._connection.get_alpn_proto_negotiated() or None
@@ -96,6 +103,7 @@ class TLSTransport(Protocol):
     # -- the handshake ----------------------------------------------------------------
 
     def connectionMade(self) -> None:
+        self._raw = self.transport
         if self._limit:
             self._set_timer(self._limit, self._late)
         self._shake_hands()
@@ -123,7 +131,7 @@ class TLSTransport(Protocol):
     def _established(self) -> None:
         above = self._build()
         if above is None:
-            self._below.abortConnection()
+            self._raw.abortConnection()
             return
         self.above = above
         above.makeConnection(self)  # type: ignore[arg-type]  # all of a transport
@@ -139,13 +147,13 @@ class TLSTransport(Protocol):
             return
         self._fate = loss
         self._flush()
-        self._set_timer(LINGER, self._below.abortConnection)
-        self._below.unregisterProducer()
+        self._set_timer(LINGER, self._raw.abortConnection)
+        self._raw.unregisterProducer()
         if self._fin:
-            self._below.loseConnection()
+            self._raw.loseConnection()
         else:
-            self._below.resumeProducing()
-            self._below.loseWriteConnection()
+            self._raw.resumeProducing()
+            self._raw.loseWriteConnection()
         if self.above is None:
             self._failed(self, loss)
 
@@ -177,7 +185,9 @@ class TLSTransport(Protocol):
                 above.dataReceived(data)  # type: ignore[union-attr]
         else:
             self._behind = self._paused
-        self._flush()
+        self._reads += 1
+        if self._reads % SELDOM == 0:
+            self._flush()
         if self._fin and not self._behind and not self._peer_ended:
             self._fail(CUT)
 
@@ -191,12 +201,12 @@ class TLSTransport(Protocol):
 
     def pauseProducing(self) -> None:
         self._paused = True
-        self._below.pauseProducing()
+        self._raw.pauseProducing()
 
     def resumeProducing(self) -> None:
         self._paused = False
         if not self._fin:
-            self._below.resumeProducing()
+            self._raw.resumeProducing()
         if self._behind:
             self._clock.callLater(0, self._catch_up)
 
@@ -231,14 +241,16 @@ class TLSTransport(Protocol):
             self._fail(tls_loss(error, established=True))
             return
         self._flush()
-        self._written.append((self._octets_out, data))
-        self._forget_gone()
-        if self._tidying is None and self._written:
+        written = self._written
+        written.append((self._octets_out, data))
+        if len(written) > MANY:
+            self._forget_gone()
+        if self._tidying is None:
             self._tidying = self._clock.callLater(TIDY, self._tidy)
 
     def _forget_gone(self) -> None:
         written = self._written
-        gone = self._octets_out - backlog(self._below)
+        gone = self._octets_out - backlog(self._raw)
         while written and written[0][0] <= gone:
             written.popleft()
 
@@ -261,7 +273,7 @@ class TLSTransport(Protocol):
             except SSL.WantReadError:
                 return
             self._octets_out += len(data)
-            self._below.write(data)
+            self._raw.write(data)
             if len(data) < size:
                 return
 
@@ -271,12 +283,12 @@ class TLSTransport(Protocol):
 
         A peer can make nothing of a part of a record.
         """
-        gone = self._octets_out - backlog(self._below)
+        gone = self._octets_out - backlog(self._raw)
         return [bytes(data) for end, data in self._written if end > gone]
 
     def backlog(self) -> int:
         """How many octets that is."""
-        gone = self._octets_out - backlog(self._below)
+        gone = self._octets_out - backlog(self._raw)
         return sum(len(data) for end, data in self._written if end > gone)
 
     # -- the end --------------------------------------------------------------------------
@@ -292,19 +304,19 @@ class TLSTransport(Protocol):
 
     def loseWriteConnection(self) -> None:
         self._say_end()
-        self._below.loseWriteConnection()
+        self._raw.loseWriteConnection()
 
     def loseConnection(self) -> None:
         self._say_end()
-        self._below.loseConnection()
+        self._raw.loseConnection()
 
     def abortConnection(self) -> None:
-        self._below.abortConnection()
+        self._raw.abortConnection()
 
     def readConnectionLost(self) -> None:
         self._fin = True
         if self._fate is not None:
-            self._below.loseConnection()
+            self._raw.loseConnection()
         elif self.above is None:
             self._fail(Loss(Reason.TLS, "the peer hung up during the handshake"))
         elif not self._behind and not self._peer_ended:

@@ -16,6 +16,7 @@ from l7mp.errors import LocalError
 from l7mp.model.tls import Identity, TLSClient, TLSServer, identity_for
 from l7mp.streams.tls_files import Reloaded
 from l7mp.streams.tls_peer import Judge, ascii_name, is_address
+from l7mp.streams.tls_words import tls_loss
 
 Warn = Callable[[str], None]
 
@@ -75,6 +76,12 @@ def _use(context: SSL.Context, identity: Identity) -> None:
         context.use_certificate(leaf)
         for cert in chain:
             context.add_extra_chain_cert(cert)
+    except SSL.Error as error:
+        raise LocalError(
+            f"OpenSSL does not take the certificate in {identity.cert}:"
+            f" {tls_loss(error).detail}; have a stronger one made"
+        ) from error
+    try:
         context.use_privatekey(key)
         context.check_privatekey()
     except (SSL.Error, TypeError) as error:

@@ -265,6 +265,16 @@ def test_a_client_reloads_too(certs: Certs) -> None:
     shake(security.connection("a.org"), server.connection())
 
 
+def weak_certificate(certs: Certs) -> str:
+    """One with a key that could be guessed."""
+    path = certs.folder / "weak.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj",
+               "/CN=weak", "-keyout", str(path), "-out", str(path) + ".crt"]  # fmt: skip
+    subprocess.run(command, capture_output=True, check=True)
+    path.write_bytes(Path(f"{path}.crt").read_bytes() + path.read_bytes())
+    return str(path)
+
+
 def _broken(certs: Certs, which: str) -> dict[str, Any]:
     good = certs.pem("a.org")
     other = certs.pem("b.org")
@@ -280,6 +290,7 @@ def _broken(certs: Certs, which: str) -> dict[str, Any]:
         "locked": {"cert": good, "key": str(locked)},
         "ca": {"cert": good, "ca": str(empty), "client_cert": "required"},
         "ca missing": {"cert": good, "ca": "/nowhere/c", "client_cert": "required"},
+        "weak": {"cert": weak_certificate(certs)},
         "ciphers": {"cert": good, "ciphers": "NONE-SUCH"},
     }[which]
 
@@ -293,6 +304,7 @@ def _broken(certs: Certs, which: str) -> dict[str, Any]:
         ("no key", "has no usable private key"),
         ("other key", "does not belong to the first certificate in"),
         ("locked", "without a passphrase: openssl pkey"),
+        ("weak", "does not take the certificate in .*key too small"),
         ("ca", "no usable certificate of an authority"),
         ("ca missing", "cannot read the file of authorities /nowhere/c"),
         ("ciphers", "knows no cipher"),
