@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from l7mp.errors import Loss, Reason, RemoteError
-from l7mp.interfaces import IFlowTransport, Kind
+from l7mp.interfaces import IFlowTransport, Kind, Note
 from l7mp.streams.backlog import unsent
 from l7mp.streams.stream import Stream
 
@@ -58,6 +58,9 @@ class TransportStream(Stream):
         self._closing: Loss | None = None
         self._timer: IDelayedCall | None = None
         transport.pauseProducing()
+        facts = getattr(transport, "tls_facts", None)
+        if facts:
+            self._note(Note("TLS", f"speaks {facts['version']}", facts))
 
     # -- the read half ------------------------------------------------------
 

@@ -13,6 +13,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from websockets.sync.client import ClientConnection
 from websockets.sync.server import ServerConnection
 
+from l7mp.core.events import Noted
 from l7mp.errors import Loss, Reason
 from tests.protocols.websocket_peers import talk, upstream
 from tests.real.tls_peers import listens, s_client, s_server, talking, unused_port
@@ -185,8 +186,10 @@ async def test_openssl_is_a_server(certs: Certs, cert: str) -> None:
                 await server.says(b"question\n")
                 server.say(b"answer\n")
                 await client.says(b"answer\n")
-                stream = session_of(world).stages[1].stream
-                assert stream.transport.tls_facts["alpn"] == "echo/1"
+                (note,) = [e.note for e in world.events if isinstance(e, Noted)]
+                assert note.word == "TLS"
+                assert note.facts["alpn"] == "echo/1"
+                assert note.facts["peer"]["san"]["dns"] == ["localhost"]
 
 
 @ensure
