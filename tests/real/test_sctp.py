@@ -107,6 +107,11 @@ def theirs() -> dict[str, Any]:
                 listener("to-shout", "shout", protocol="TCP", port=7001),
                 listener("echoes", "echo", **KERNEL, port=7002, address=both, ppid=9),
                 listener("to-user", "user", protocol="TCP", port=7003),
+                listener(
+                    "two-ways", "echo", **KERNEL, port=7004,
+                    address=["10.79.0.1", "10.79.1.1"],
+                    options={"heartbeat": 0.5, "retransmissions": 2},
+                ),
             ],
             "clusters": [
                 ECHO,
@@ -114,7 +119,7 @@ def theirs() -> dict[str, Any]:
                 cluster("user", HERE, engine="kernel", port=6005),
             ],
         }
-    )
+    )  # fmt: skip
 
 
 class World:
@@ -241,6 +246,19 @@ def test_a_multihomed_peer_of_the_kernel(world: World) -> None:
     assert heard == {"data": "hi", "stream": 3, "ppid": 9}
     about = session(world, "theirs", "echoes")["metadata"]["SCTP"]
     assert sorted(about["src_addrs"]) == sorted(about["dst_addrs"]) == both
+
+
+def test_an_address_of_the_peer_fails(world: World) -> None:
+    """The association goes on by the other, and the session's events tell."""
+    ours, theirs = ["10.79.0.1", "10.79.1.1"], ["10.79.0.2", "10.79.1.2"]
+    words = ["bind", *theirs, "down", "far0", "connect", *ours, "7004", "1", "46", "hi"]
+    command = ["ip", "netns", "exec", "far", sys.executable, "-S", "-E", str(PEER)]
+    peer = world.machine.start([*command, *words])
+    assert peer.wait() == 0, peer.errors
+    assert peer.output.count(b'"data": "hi"') == 13
+    events = session(world, "theirs", "two-ways")["events"]
+    gone = [e["content"] for e in events if e["event"] == "ADDR_UNREACHABLE"]
+    assert [one["address"] for one in gone] == ["10.79.0.2"], events
 
 
 # -- ours and the kernel's ---------------------------------------------------------
