@@ -108,7 +108,7 @@ def _prepare(sock: socket.socket, tuning: Tuning) -> None:
         (_RTOINFO, struct.pack("=iIII", 0, _RTO_INITIAL, 0, _RTO_MIN)),
         (_ASSOCINFO, struct.pack("=iHHIII", 0, tries, 0, 0, 0, 0)),
         (_PEER_ADDR_PARAMS,
-         struct.pack("=i128xIHIIIIBx", 0, beat, tries, 0, 0, flags, 0, 0)),
+         struct.pack("=i128xIHIIIIBx", 0, beat, tuning.path_tries, 0, 0, flags, 0, 0)),
     ):  # fmt: skip
         sock.setsockopt(_SCTP, option, value)
 

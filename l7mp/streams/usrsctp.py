@@ -139,6 +139,11 @@ class Tuning(NamedTuple):
     retransmissions: int
     """How many times in a row a peer may not answer."""
 
+    @property
+    def path_tries(self) -> int:
+        """The same for one of its addresses; half, as by default in RFC 9260."""
+        return (self.retransmissions + 1) // 2
+
 
 class Clients(Protocol):
     """Whom the library calls."""
@@ -246,7 +251,7 @@ class Engine:
         initial = struct.pack("=HHHH", streams, streams, 0, 0)
         beat = min(round(tuning.heartbeat * 1000), _FOREVER)
         flags = _HB_ENABLE if beat else _HB_DISABLE
-        path = struct.pack("=128xIIIIIHBx", 0, beat, 0, flags, 0, tries, 0)
+        path = struct.pack("=128xIIIIIHBx", 0, beat, 0, flags, 0, tuning.path_tries, 0)
         rto = struct.pack("=IIII", 0, _RTO_INITIAL, 0, _RTO_MIN)
         association = struct.pack("=IIIIHH", 0, 0, 0, 0, tries, 0)
         for option, value in (

@@ -57,7 +57,7 @@ def main(words: list[str]) -> None:
     ask(sock, stream, ppid, text)
     if card:
         subprocess.run(["ip", "link", "set", card, "down"], check=True)
-        for _ in range(12):  # long enough for the other side to notice
+        for _ in range(16):  # long enough for the other side to notice
             ask(sock, stream, ppid, text)
             time.sleep(0.25)
     sock.close()

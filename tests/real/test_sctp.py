@@ -110,7 +110,7 @@ def theirs() -> dict[str, Any]:
                 listener(
                     "two-ways", "echo", **KERNEL, port=7004,
                     address=["10.79.0.1", "10.79.1.1"],
-                    options={"heartbeat": 0.5, "retransmissions": 2},
+                    options={"heartbeat": 0.5, "retransmissions": 6},
                 ),
             ],
             "clusters": [
@@ -255,7 +255,7 @@ def test_an_address_of_the_peer_fails(world: World) -> None:
     command = ["ip", "netns", "exec", "far", sys.executable, "-S", "-E", str(PEER)]
     peer = world.machine.start([*command, *words])
     assert peer.wait() == 0, peer.errors
-    assert peer.output.count(b'"data": "hi"') == 13
+    assert peer.output.count(b'"data": "hi"') == 17
     events = session(world, "theirs", "two-ways")["events"]
     gone = [e["content"] for e in events if e["event"] == "ADDR_UNREACHABLE"]
     assert [one["address"] for one in gone] == ["10.79.0.2"], events

@@ -71,7 +71,9 @@ class Machine:
 
     def wait(self) -> None:
         """Until it is up and has SCTP."""
-        until(lambda: self._is_up() or self._has_died(), "user-mode Linux")
+        until(
+            lambda: self._is_up() or self._has_died(), "user-mode Linux", 2 * PATIENCE
+        )
         assert self._is_up(), self._running.output[-4000:]
 
     def _is_up(self) -> bool:
@@ -134,7 +136,7 @@ class Guest:
     def is_over(self) -> bool:
         return self._of("rc").exists()
 
-    def wait(self, seconds: float = PATIENCE) -> int:
+    def wait(self, seconds: float = 2 * PATIENCE) -> int:
         """How it ended."""
         what = f"the end of {self._read('run')!r}"
         until(lambda: self.is_over, what, seconds)
