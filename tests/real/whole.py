@@ -37,7 +37,7 @@ NODE = (
 Words = dict[str, Any]
 
 
-async def until(ready: Callable[[], Any], seconds: float = 15) -> Any:
+async def until(ready: Callable[[], Any], seconds: float = 25) -> Any:
     """What ``ready`` gives, when it is true; leaves the processor to the peers."""
     deadline = time.monotonic() + seconds
     while not (found := ready()):
@@ -199,7 +199,7 @@ class Program:
         found: list[Words] = await until(told)
         return found
 
-    async def exits(self, seconds: float = 20) -> int:
+    async def exits(self, seconds: float = 30) -> int:
         """Its status, when it is done."""
         await until(lambda: self.process.poll() is not None, seconds)
         status: int = self.process.returncode
