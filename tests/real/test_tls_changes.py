@@ -106,6 +106,21 @@ async def test_a_useless_file_stops_the_configuration(certs: Certs, side: str) -
 
 
 @ensure
+async def test_transports_inside_are_checked_too() -> None:
+    """What stands on another protocol has the files of that one checked."""
+    tls = {"ca": "/nowhere/ca.pem"}
+    cluster = {
+        "protocol": "JSONSocket",
+        "transport": {"protocol": "TCP", "port": 1, "tls": tls},
+        "framing": {"format": "u16be"},
+    }
+    async with real() as world:
+        with pytest.raises(LocalError, match=r"/nowhere/ca\.pem: No such file"):
+            await world.route(TCP, cluster, {"address": HOST})
+        assert not world.proxy._running
+
+
+@ensure
 async def test_over_socket_files(certs: Certs, folder: Path) -> None:
     """Unix domain sockets speak TLS too, on both sides."""
     here, there = str(folder / "in"), str(folder / "out")

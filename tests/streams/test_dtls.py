@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
@@ -393,3 +395,32 @@ def test_only_one_version(certs: Certs) -> None:
     """Whoever asks for a version that nobody has made yet is told."""
     with pytest.raises(LocalError, match=r"DTLS 1\.2 only"):
         World(certs, min_version="TLSv1.3")
+
+
+# -- strangers -----------------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_no_datagram_does_harm(data: st.DataObject, certs: Certs) -> None:
+    """Whatever is sent before, in and after a handshake ends no stream of others."""
+    world = World(certs)
+    near, far, path = world.pair()
+    sink = flowing(far)
+    near.write(b"good")
+    (packet,) = path.there
+    for _ in range(data.draw(st.integers(1, 5))):
+        kind = data.draw(st.sampled_from(["random", "changed", "cut"]))
+        strange = data.draw(st.binary(max_size=60))
+        at = data.draw(st.integers(0, len(packet) - 1))
+        if kind == "changed":
+            strange = packet[:at] + bytes([packet[at] ^ 0x55]) + packet[at + 1 :]
+        elif kind == "cut":
+            strange = packet[:at]
+        path.there.insert(0, strange)
+        other = world.path()
+        other.there.append(strange)
+        other.carry()
+    path.carry()
+    assert sink.written == [b"good"]
+    assert far.loss is None
+    assert world.failures == []

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
+from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from l7mp.errors import Loss, Reason
+from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import SINK
+from l7mp.model.tls import TLSClient
 from l7mp.streams.endpoint import factory_of
 from l7mp.streams.tls import CUT, RECORD
+from l7mp.streams.tls_context import ClientTLS
 from l7mp.testing import Memory
 from tests.streams.certs import Certs
 from tests.streams.loopback import Collector, turn, until
 from tests.streams.secure import HOST, Peer, World, world
+from tests.streams.tls_ends import Simple, greeting, server_end
 
 DELETED = Loss(Reason.DELETED)
 
@@ -320,20 +329,6 @@ async def test_what_comes_too_late_is_known(certs: Certs) -> None:
         assert sink.got == []
 
 
-class Simple(Protocol):
-    """A protocol that knows no half-close."""
-
-    def __init__(self) -> None:
-        self.got = b""
-        self.lost: list[Failure] = []
-
-    def dataReceived(self, data: bytes) -> None:
-        self.got += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost.append(reason)
-
-
 async def simple_pair(here: World) -> tuple[Simple, Peer]:
     """One above TLS, and a client of Python's."""
     made: list[Simple] = []
@@ -385,3 +380,55 @@ async def test_a_refused_connection_is_dropped(certs: Certs) -> None:
         peer = here.dial(here.listen_for(Full()))
         with pytest.raises(OSError, match=r"(?i)reset|eof"):
             await (await peer.shakes()).reads(1)
+
+
+# -- strangers ------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_no_greeting_does_harm(data: st.DataObject, certs: Certs) -> None:
+    """Whatever comes in place of a handshake, in whatever pieces, fails it or waits."""
+    said = bytearray(greeting())
+    for _ in range(data.draw(st.integers(0, 4))):
+        said[data.draw(st.integers(0, len(said) - 1))] = data.draw(st.integers(0, 255))
+    whole = data.draw(st.sampled_from([bytes(said), b""])) + data.draw(
+        st.binary(max_size=200)
+    )
+    end, _, failures = server_end(certs)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=5)))
+    for start, stop in pairwise([0, *cuts, len(whole)]):
+        if start < stop:
+            end.dataReceived(whole[start:stop])
+    end.readConnectionLost()
+    end.connectionLost(Failure(ConnectionDone()))
+    assert end.above is None
+    (loss,) = failures
+    assert loss.reason is Reason.TLS
+    assert loss.detail
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_no_record_does_harm(certs: Certs, data: bytes) -> None:
+    """What is no record of the peer's costs its connection, and is never delivered."""
+    end, wire, failures = server_end(certs)
+    tls = TLSClient(ca=certs.ca)
+    client, _ = ClientTLS(tls, (), print, Clock()).connection("a.org")
+    for _ in range(4):
+        with suppress(SSL.WantReadError):
+            client.do_handshake()
+        with suppress(SSL.WantReadError):
+            end.dataReceived(client.bio_read(1 << 16))
+        answer = wire.value()
+        wire.clear()
+        if answer:
+            client.bio_write(answer)
+    above = cast(Simple, end.above)
+    client.send(b"good")
+    end.dataReceived(client.bio_read(1 << 16) + data)
+    end.readConnectionLost()
+    end.connectionLost(Failure(ConnectionDone()))
+    assert above.got == b"good"
+    (reason,) = above.lost
+    assert isinstance(reason.value, RemoteError)
+    assert reason.value.loss.reason is Reason.TLS
+    assert failures == []
