@@ -47,6 +47,9 @@ else:
 FRAME_TYPE, SETTINGS = 4, 4
 """Of a frame's first octets the one that says its type, and what the first must say."""
 
+MAX_UNREAD = 1 << 20
+"""Bytes of answers to a server that reads nothing; beyond, it means no good."""
+
 MAX_STREAMS = 100
 """Calls on one connection, at most; a server may allow fewer."""
 
@@ -65,6 +68,7 @@ class Client2:
         self._sieve = GoawaySieve()
         self._is_closing = self._is_congested = self._sending = self._lost = False
         self._is_greeted = False
+        self._unread = 0
         self._first = b""
         self._waiting: list[Call] = []
         """Calls that depend on settings of the server's which are not known yet."""
@@ -316,8 +320,12 @@ class Client2:
 
     def _flush(self) -> None:
         data = self._wire.data_to_send()
-        if data and not self._lost:
-            self._transport.write(data)
+        if not data or self._lost:
+            return
+        self._transport.write(data)
+        self._unread = self._unread + len(data) if self._is_congested else 0
+        if self._unread > MAX_UNREAD:
+            self._break(Loss(Reason.PROTOCOL, "the server asks and never listens"))
 
 
 def _pass_on(event: Event, lane: Lane) -> None:

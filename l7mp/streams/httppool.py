@@ -92,10 +92,18 @@ class _Dial:
         self.connecting: Deferred[Any] | None = None
         self.is_over = False
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits."""
+        return not self.waiting
+
     def cancel(self, made: Deferred[IStream]) -> None:
         """One of them waits no more; the last one gives up."""
-        self.waiting = [one for one in self.waiting if one[1] is not made]
-        if not self.waiting and not self.is_over and self.connecting is not None:
+        left = [one for one in self.waiting if one[1] is not made]
+        if len(left) == len(self.waiting):
+            return
+        self.waiting[:] = left
+        if not left and not self.is_over and self.connecting is not None:
             self.is_over = True
             self.connecting.cancel()
 
@@ -121,7 +129,9 @@ class Pool:
         """Those that carry nothing, in the order of time, and when they go."""
         self._busy: set[Client2] = set()
         """Those that carry something, and could carry more."""
+        self._dials: set[_Dial] = set()
         self._dial: _Dial | None = None
+        """The one that others may wait for, too."""
         self._is_closed = False
 
     # -- calls ------------------------------------------------------------------------
@@ -151,7 +161,12 @@ class Pool:
         return succeed(cast(IStream, call))
 
     def _begin(self, client: Client, call: Call) -> None:
-        client.begin(call)
+        try:
+            client.begin(call)
+        except Exception:
+            if not isinstance(client, Client2) or client.is_idle:
+                client.leave()
+            raise
         if isinstance(client, Client2):
             self._busy.add(client)
 
@@ -170,44 +185,60 @@ class Pool:
     # -- making connections -----------------------------------------------------------
 
     def _wait(self, call: Call) -> Deferred[IStream]:
-        dial = self._dial
-        made: Deferred[IStream]
-        if dial is None or dial.is_over:
-            dial = _Dial()
-            made = Deferred(dial.cancel)
-            dial.waiting.append((call, made))
-            if self._shares:
-                self._dial = dial
-            self._connect(dial)
-        else:
-            made = Deferred(dial.cancel)
-            dial.waiting.append((call, made))
+        made: Deferred[IStream] = Deferred(self._cancel)
+        self._dial_for([(call, made)])
         return made
 
+    def _cancel(self, made: Deferred[IStream]) -> None:
+        for dial in list(self._dials):
+            dial.cancel(made)
+
+    def _dial_for(self, waiting: list[tuple[Call, Deferred[IStream]]]) -> None:
+        dial = self._dial
+        if dial is not None and not dial.is_over:
+            dial.waiting += waiting
+            return
+        dial = _Dial()
+        dial.waiting += waiting
+        self._dials.add(dial)
+        if self._shares:
+            self._dial = dial
+        self._connect(dial)
+
     def _connect(self, dial: _Dial) -> None:
-        def ready(client: Client) -> None:
-            dial.is_over = True
-            waiting, dial.waiting = dial.waiting, []
-            for call, made in waiting:
-                if client.is_fit:
-                    self._begin(client, call)
-                    made.callback(call)
-                else:
-                    self.carry(call).chainDeferred(made)
-            if not waiting:
-                client.leave()
-
-        def failed(failure: Failure) -> None:
-            dial.is_over = True
-            waiting, dial.waiting = dial.waiting, []
-            for _, made in waiting:
-                made.errback(failure)
-            if not waiting:
-                failure.trap(CancelledError, Exception)
-
-        factory = factory_of(lambda: ClientConnection(self, ready))
+        factory = factory_of(
+            lambda: ClientConnection(self, lambda client: self._ready(dial, client))
+        )
         dial.connecting = self._endpoint.connect(factory)
-        dial.connecting.addErrback(failed)
+        dial.connecting.addErrback(lambda failure: self._failed(dial, failure))
+
+    def _ready(self, dial: _Dial, client: Client) -> None:
+        if dial.is_abandoned:
+            client.leave()
+        dial.is_over = True
+        while dial.waiting:  # one may cancel another
+            call, made = dial.waiting.pop(0)
+            if client.is_fit:
+                self._hand_over(client, call, made)
+            else:
+                self._dial_for([(call, made)])
+        self._dials.discard(dial)
+
+    def _failed(self, dial: _Dial, failure: Failure) -> None:
+        if dial.is_abandoned:
+            failure.trap(CancelledError, Exception)
+        dial.is_over = True
+        while dial.waiting:
+            dial.waiting.pop(0)[1].errback(failure)
+        self._dials.discard(dial)
+
+    def _hand_over(self, client: Client, call: Call, made: Deferred[IStream]) -> None:
+        try:
+            self._begin(client, call)
+        except Exception:  # noqa: BLE001  # of one call, of which the others know nothing
+            made.errback(Failure())
+        else:
+            made.callback(call)
 
     def agree(self, said: bytes | None) -> int:
         """The version of a new connection, where TLS ``said`` something or nothing."""

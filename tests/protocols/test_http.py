@@ -5,19 +5,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from pydantic import ValidationError
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
 from twisted.internet.utils import getProcessOutputAndValue
 
 import l7mp.protocols
 from l7mp.core.registry import Context, Registry
-from l7mp.errors import LocalError
-from l7mp.interfaces import IStream, Metadata
+from l7mp.errors import LocalError, Loss, Reason, RemoteError
+from l7mp.interfaces import SINK, IStream, Metadata
+from l7mp.model.config import EndPoint
+from l7mp.protocols import http
 from l7mp.protocols.http import HTTPListenerSpec, protocol
 from l7mp.streams.http import Exchange
+from l7mp.testing import Memory
 from tests.streams.loopback import until
 from tests.streams.web import Client, Sink, post
 
@@ -144,3 +149,108 @@ async def test_curl() -> None:
             exchange.end()
         out, err, code = await running
         assert (out, err, code) == (b"100000;2001100000;2000", b"", 0)
+
+
+# -- clusters ---------------------------------------------------------------------------
+
+REGISTRY = Registry.discover(l7mp.protocols)
+WORDS = REGISTRY.vocabulary()
+
+
+async def connected(
+    context: Context, port: int, metadata: Metadata, **spec: Any
+) -> IStream:
+    """A stream of a cluster with this specification."""
+    said = WORDS.cluster({"protocol": "HTTP", "port": port, **spec})
+    assert protocol.connect is not None
+    return await protocol.connect(context, said, EndPoint("e", "127.0.0.1"), metadata)
+
+
+def world() -> Context:
+    """What one cluster may use."""
+    context = Context(reactor=reactor, registry=REGISTRY)
+    return context.on_behalf_of("cluster", "out")
+
+
+@ensure
+async def test_a_request_of_a_session() -> None:
+    """A cluster asks what metadata says, else what its specification does."""
+    context = world()
+    async with listener() as host:
+        spec: dict[str, Any] = {"method": "PUT", "path": "/in", "headers": {"x": 1}}
+        near = await connected(context, host.port, {}, **spec)
+        far, metadata, _ = await host.session()
+        about = metadata["HTTP"]
+        assert (about["method"], about["url"]["path"]) == ("PUT", "/in")
+        assert about["headers"]["x"] == "1"
+        assert about["headers"]["host"] == f"127.0.0.1:{host.port}"
+        Sink(far)
+        near.abort(Loss(Reason.DELETED))
+        await until(lambda: far.loss)
+        near = await connected(context, host.port, {"HTTP": {"method": "DELETE"}})
+        far, metadata, _ = await host.session()
+        assert metadata["HTTP"]["method"] == "DELETE"
+        Sink(far)
+        near.abort(Loss(Reason.DELETED))
+        await until(lambda: far.loss)
+        context.resources.close()
+
+
+@ensure
+async def test_connections_go_with_the_cluster() -> None:
+    """What a cluster has kept is closed when the cluster is no more."""
+    context = world()
+    async with listener() as host:
+        near = await connected(context, host.port, {}, method="GET")
+        far, _, _ = await host.session()
+        sink = Memory()
+        near.deliver_to(sink)
+        near.release(SINK)
+        far.end()
+        await until(lambda: near.loss)
+        pools = context.resources.get(("cluster", "out", "HTTP"), lambda: None)
+        (pool,) = cast(Any, pools)._pools.values()
+        assert pool.idle == 1
+        context.resources.forget_all(("cluster", "out"))
+        await until(lambda: not pool.connections)
+
+
+@ensure
+@pytest.mark.parametrize(
+    ("about", "what"),
+    [
+        ({"method": "NO WAY"}, "NO WAY"),
+        ({"method": "GET", "body": True, "spent": True, "headers": {}}, "was sent"),
+    ],
+)
+async def test_what_is_not_asked(about: Metadata, what: str) -> None:
+    """A request that cannot be sent, or not again, is refused before anybody is asked."""
+    async with listener() as host:
+        with pytest.raises(RemoteError, match=what):
+            await connected(world(), host.port, {"HTTP": about})
+        assert not host.accepted
+
+
+@ensure
+async def test_giving_up_a_tunnel() -> None:
+    """A tunnel that is not there yet can be given up at any time."""
+    context = world()
+    async with listener(tunnel=True) as host:
+        to = {"host": "a", "port": 1}
+        said = WORDS.cluster({"protocol": "HTTP", "port": host.port, "connect": to})
+        assert protocol.connect is not None
+        waiting = protocol.connect(context, said, EndPoint("e", "127.0.0.1"), {})
+        far, metadata, _ = await host.session()
+        assert metadata["HTTP"]["url"]["host"] == "a"
+        waiting.cancel()
+        with pytest.raises(CancelledError):
+            await waiting
+        Sink(far)
+        await until(lambda: far.loss)
+
+
+def test_http2_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that cannot be spoken here is an error of configuration, with a remedy."""
+    monkeypatch.setattr(http, "IS_AVAILABLE", False)
+    with pytest.raises(ValidationError, match="needs the package h2"):
+        WORDS.cluster({"protocol": "HTTP", "port": 1, "version": 2})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -279,6 +280,31 @@ async def test_many_requests(version: int, tmp_path: Path) -> None:
         assert b":status: 200" in out
         # an empty frame at the end, or the end in the head: both are right
         assert b"END_STREAM" in out
+
+
+@ensure
+@needs("h2load")
+async def test_many_requests_leave_nothing() -> None:
+    """However many requests there were, nothing of them is left on either side."""
+    async with whole() as there, whole() as it:
+        inner = await there.serve(LISTENER, {"protocol": "Echo"})
+        port = await it.serve(LISTENER, cluster(inner, 2))
+        url = f"http://{HOST}:{port}/"
+
+        async def load(count: int) -> tuple[int, int]:
+            command = ["h2load", "-n", str(count), "-c", "4", "-m", "8"]
+            _, out = await run([*command, "-d", "/etc/hostname", url])
+            assert b"%d succeeded" % count in out, out
+            await until(lambda: not it.proxy.sessions and not there.proxy.sessions)
+            it.events.clear()
+            there.events.clear()
+            gc.collect()
+            return len(gc.get_objects()), len(os.listdir("/proc/self/fd"))
+
+        objects, descriptors = await load(100)
+        after, open_after = await load(400)
+        assert after < objects + 300
+        assert open_after <= descriptors + 8
 
 
 @ensure

@@ -276,6 +276,20 @@ async def test_a_server_that_speaks_something_else() -> None:
 
 
 @ensure
+async def test_a_server_that_asks_and_never_listens() -> None:
+    """What pings provoke is not collected for ever."""
+    async with origin(2) as host:
+        call, _ = await host.call()
+        server = await host.accept2()
+        await server.request()
+        ping = b"\0\0\x08\x06\0\0\0\0\0" + bytes(8)
+        while call.loss is None:
+            server.conn.push(ping * 4096)
+            await turn()
+        assert status_of(call) == "protocol-error"
+
+
+@ensure
 async def test_giving_up() -> None:
     """A call that is aborted resets its stream, and leaves the connection to others."""
     async with origin(2) as host:

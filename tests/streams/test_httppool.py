@@ -6,9 +6,12 @@ import dataclasses
 
 import pytest
 import pytest_twisted
+from h11 import LocalProtocolError
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionRefusedError
 
+from l7mp.errors import Loss, Reason
+from l7mp.streams.httpclient2 import MAX_STREAMS
 from l7mp.streams.httppool import Keeping
 from tests.protocols.real import Conn
 from tests.streams.loopback import turn, until
@@ -220,6 +223,33 @@ async def test_cancelling(version: int) -> None:
         third.cancel()
         third.addErrback(lambda failure: failure.trap(CancelledError))
         await turn(5)
+
+
+@ensure
+async def test_more_calls_than_fit_on_one_connection() -> None:
+    """Those for which there is no room get another, and can still be cancelled."""
+    async with origin(2) as host:
+        calls = [host.calls_soon(GET) for _ in range(MAX_STREAMS + 2)]
+        await calls[0][1]
+        cancelled = calls[-1][1]
+        cancelled.cancel()
+        with pytest.raises(CancelledError):
+            await cancelled
+        for _, carried in calls[:-1]:
+            await carried
+        assert len(host.pool.connections) == 2
+
+
+@ensure
+async def test_what_cannot_be_asked() -> None:
+    """A request that no connection would send costs that request only."""
+    async with origin() as host:
+        bad = dataclasses.replace(GET, method="NO WAY", headers=(("a:", "b"),))
+        call, carried = host.calls_soon(bad)
+        with pytest.raises(LocalProtocolError):
+            await carried
+        call.abort(Loss(Reason.LOCAL))
+        await host.call()
 
 
 @ensure
