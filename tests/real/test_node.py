@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -219,6 +220,40 @@ async def test_a_server_that_is_killed() -> None:
         assert closes(peer)[0][0] == 1011
         [loss] = await proxy.losses()
         assert loss.reason is Reason.RESET
+
+
+# -- fragments ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_fragments(deflate: bool) -> None:
+    """A message that ws sends in fragments is one message, compressed or not."""
+    options = {"perMessageDeflate": {"threshold": 0} if deflate else False}
+    crumbs = {"count": 50, "size": 2000, "pause": 0}
+    async with whole() as proxy:
+        port = await proxy.serve({**LISTENER, "deflate": deflate}, ECHO)
+        plan: Words = {"options": options, "crumbs": crumbs}
+        with client(port, **plan, hear=1, close=[1000]) as peer:
+            assert await peer.exits() == 0
+        [heard] = peer.happened("message")
+        sent = b"".join(bytes([number + 1]) * 2000 for number in range(50))
+        assert heard["sha256"] == sha256(sent).hexdigest()
+
+
+@pytest_twisted.ensureDeferred
+async def test_slow_fragments_are_signs_of_life() -> None:
+    """Who answers no ping lives while its message arrives, and is lost when it did."""
+    watchful = {**LISTENER, "ping_interval": 0.2, "ping_timeout": 1}
+    crumbs = {"count": 7, "size": 10, "pause": 250}
+    async with whole() as proxy:
+        port = await proxy.serve(watchful, ECHO)
+        with client(port, options={"autoPong": False}, crumbs=crumbs) as peer:
+            assert await peer.exits() == 0
+        [heard] = peer.happened("message")
+        assert heard["size"] == 70
+        [loss] = await proxy.losses()
+        assert loss.reason is Reason.TIMEOUT
 
 
 # -- signs of life ------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 //   options   for new WebSocket or new WebSocketServer
 //   protocols that a client offers
 //   say       what it sends first: {text: …}, {hex: …}, or {random: octets}
+//   crumbs    {count, size, pause}: one message in fragments, with pauses (ms) between
 //   hear      how many messages it waits for before it closes
 //   close     [code, reason] of its close; null to wait for the other side's
 //   echo      send back what comes
@@ -22,6 +23,11 @@ function message(what) {
   if (what.text !== undefined) return what.text;
   if (what.hex !== undefined) return Buffer.from(what.hex, "hex");
   return what.zeros ? Buffer.alloc(what.zeros) : crypto.randomBytes(what.random);
+}
+
+function crumb(socket, { count, size, pause }, number) {
+  socket.send(Buffer.alloc(size, number), { binary: true, fin: number === count });
+  if (number < count) setTimeout(crumb, pause, socket, { count, size, pause }, number + 1);
 }
 
 function talk(socket) {
@@ -48,6 +54,7 @@ function talk(socket) {
     socket.send(data);
   }
   if (plan.ping) socket.ping("there?");
+  if (plan.crumbs) crumb(socket, plan.crumbs, 1);
   close();
 }
 
