@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,8 @@ from l7mp.errors import LocalError, Loss, Reason
 from l7mp.model.tls import TLSClient, TLSServer
 from l7mp.streams.tls_endpoint import TLSEndpoint
 from tests.streams.certs import Certs
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def make_context(said: list[Event] | None = None) -> Context:
@@ -87,3 +90,19 @@ def test_without_openssl_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     ):
         with pytest.raises(LocalError, match=r"pip install 'l7mp\[tls\]'"):
             ask()
+
+
+def test_without_openssl_everything_else_works() -> None:
+    """Nothing needs the packages of the extra ``tls`` that does not speak TLS."""
+    program = (
+        "import sys\n"
+        "for name in ('OpenSSL', 'service_identity'):\n"
+        "    sys.modules[name] = None\n"
+        "import l7mp.protocols\n"
+        "from l7mp import tap\n"
+        "from l7mp.core.registry import Registry\n"
+        "names = Registry.discover(l7mp.protocols).protocols\n"
+        "assert {'TCP', 'UDP', 'HTTP', 'WebSocket', 'Endpoint'} <= set(names)\n"
+        "assert 'l7mp.streams.tls' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

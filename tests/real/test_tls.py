@@ -149,6 +149,7 @@ async def test_websockets_over_tls(certs: Certs, cert: str) -> None:
             port = await world.serve(ws, {**out, "tls": {"ca": certs.ca}})
             dialogue = talk(f"wss://localhost:{port}", converse, ssl=certs.client())
             await until(lambda: world.proxy.sessions)
+            assert session_of(world).metadata["TLS"]["sni"] == "localhost"
             stages = session_of(world).stages
             assert await dialogue == b"olleh"
             streams = [stage.stream for stage in stages]
@@ -302,4 +303,25 @@ async def test_what_was_agreed_is_spoken(
             assert peer.got.startswith(answer)
             if agreed is not None:
                 await until(lambda: peer.ended or peer.pull())
+            peer.sock.close()
+
+
+@ensure
+async def test_requests_know_who_asks(certs: Certs, cert: str) -> None:
+    """Rules about HTTP requests can ask for the client's certificate."""
+    tls = {"cert": cert, "client_cert": "optional", "ca": certs.ca}
+    http = {"protocol": "HTTP", "port": 1, "address": HOST, "tls": tls}
+    mine = certs.pem("me.a.org", cn="Me")
+    async with whole() as world:
+        port = await world.serve(http, ECHO)
+        with socket.create_connection((HOST, port)) as sock:
+            peer = wrapped(sock, certs.client(mine), server_hostname="localhost")
+            await peer.shakes()
+            peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+            await until(lambda: world.proxy.sessions)
+            metadata = session_of(world).metadata
+            assert metadata["TLS"]["peer"]["cn"] == "Me"
+            assert metadata["TLS"]["sni"] == "localhost"
+            peer.send(b"y")
+            await until(lambda: peer.pull() and peer.got.endswith(b"\r\n0\r\n\r\n"))
             peer.sock.close()
