@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
@@ -13,7 +13,7 @@ from l7mp.errors import LocalError, Loss, Reason, RemoteError
 from l7mp.interfaces import IListening, IStream, Kind, Metadata
 from l7mp.model.base import Declared, Items
 from l7mp.model.config import EndPoint
-from l7mp.model.explain import Says
+from l7mp.model.explain import Says, complaint
 from l7mp.model.spec import Spec
 from l7mp.model.types import Address, AnyPort, Port, Seconds
 from l7mp.streams.address import V4, Numeric, resolve
@@ -139,6 +139,15 @@ class _Spec(Spec):
     """
     options: SCTPOptions = SCTPOptions()
     """How associations are kept."""
+
+    @model_validator(mode="after")
+    def _streams_are_asked_for(self) -> Self:
+        number, streams = self.stream, self.options.streams
+        if number is not None and number >= streams:
+            what = f"stream {number} is not among the {streams} of options.streams"
+            hint = f"say options.streams: {number + 1}, or more"
+            raise complaint(what, hint)
+        return self
 
     @property
     def manner(self) -> Manner:

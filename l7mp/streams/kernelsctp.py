@@ -13,7 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.error import ConnectionClosed
-from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorFDSet,
+    IReadWriteDescriptor,
+)
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -32,6 +36,9 @@ SIZE = 1 << 17
 BUFFER = 1 << 20
 """Bytes that may wait in each direction: no longer message can be sent."""
 
+PAUSE = 1.0
+"""Seconds to wait for a descriptor when there is none left."""
+
 UDP_PORT = "/proc/sys/net/sctp/udp_port"
 """Where the kernel says at which port of UDP it takes encapsulated SCTP."""
 
@@ -46,6 +53,7 @@ _NOTIFICATION = 0x8000
 _HB_ENABLE, _HB_DISABLE = 1, 2
 _RTO_INITIAL, _RTO_MIN = 1000, 200
 _FOREVER = 0xFFFFFFFF
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _ABOUT = struct.Struct("=HHH2x4s")  # the first members of struct sctp_rcvinfo
 _SENDINFO = struct.Struct("=HH4sIi")
 _SPACE = socket.CMSG_SPACE(28)
@@ -315,6 +323,7 @@ class KernelDoor:
         self._reactor, self._sock, self._own = reactor, sock, own
         self._accept = accept
         self._is_open = True
+        self._resting: IDelayedCall | None = None
         sock.listen(BACKLOG)
         host, port = sock.getsockname()[:2]
         self.place = (own[0] if own else shown(host), port)
@@ -328,6 +337,8 @@ class KernelDoor:
         """Let nobody in any more; twice is once."""
         if self._is_open:
             self._is_open = False
+            if self._resting is not None and self._resting.active():
+                self._resting.cancel()
             self._reactor.removeReader(self)
             self._sock.close()
 
@@ -344,7 +355,11 @@ class KernelDoor:
                 return
             try:
                 sock, _ = self._sock.accept()
-            except OSError:  # nobody is there, or not any more
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _SHORT:
+                    self._rest()
                 return
             sock.setblocking(False)
             link = KernelLink(self._reactor, sock, self._own)
@@ -354,6 +369,11 @@ class KernelDoor:
                 link.close()
             else:
                 self._accept(link.begin(self._reactor, streams_out))
+
+    def _rest(self) -> None:
+        """There is no descriptor left: who waits is asked in when there may be one."""
+        self._reactor.removeReader(self)
+        self._resting = self._reactor.callLater(PAUSE, self._reactor.addReader, self)
 
     def doWrite(self) -> None:
         """Nothing is written here."""

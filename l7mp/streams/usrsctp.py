@@ -166,6 +166,16 @@ class Engine:
         self._sockets: dict[int, Clients] = {}
         self._paths: dict[int, Clients] = {}
         self._space = c.create_string_buffer(_SPACE)
+        # Where the library writes what it tells of a message: the same for all.
+        self._about, self._flags = _Rcvinfo(), c.c_int(0)
+        self._source_size, self._about_size = c.c_uint32(0), c.c_uint32(0)
+        self._answers = tuple(
+            c.byref(one)
+            for one in (
+                *(_Sockaddr(), self._source_size, self._about, self._about_size),
+                *(c.c_uint(0), self._flags),
+            )
+        )
         self.clocks: list[object] = []
         """Who could tell the time; the first of them does."""
         self.faults = 0
@@ -326,22 +336,19 @@ class Engine:
 
     def receive(self, sock: int) -> Received | None:
         """What comes next, None at the end; raises ``OSError``."""
-        source, source_size = _Sockaddr(), c.c_uint32(c.sizeof(_Sockaddr))
-        about, about_size = _Rcvinfo(), c.c_uint32(c.sizeof(_Rcvinfo))
-        kind, flags = c.c_uint(0), c.c_int(0)
-        size = self._lib.usrsctp_recvv(
-            sock, self._space, _SPACE, c.byref(source), c.byref(source_size),
-            c.byref(about), c.byref(about_size), c.byref(kind), c.byref(flags),
-        )  # fmt: skip
+        self._source_size.value = c.sizeof(_Sockaddr)
+        self._about_size.value = c.sizeof(_Rcvinfo)
+        self._flags.value = 0
+        size = self._lib.usrsctp_recvv(sock, self._space, _SPACE, *self._answers)
         _check(size)
         if not size:
             return None
         return Received(
             c.string_at(self._space, size),
-            about.sid,
-            socket.ntohl(about.ppid),
-            bool(flags.value & _END_OF_RECORD),
-            bool(flags.value & _NOTIFICATION),
+            self._about.sid,
+            socket.ntohl(self._about.ppid),
+            bool(self._flags.value & _END_OF_RECORD),
+            bool(self._flags.value & _NOTIFICATION),
         )
 
     def shutdown(self, sock: int) -> None:

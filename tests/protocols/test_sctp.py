@@ -90,6 +90,8 @@ async def world() -> AsyncIterator[World]:
     "said",
     [
         {"stream": 65536},
+        {"stream": 16},
+        {"stream": 4, "options": {"streams": 4}},
         {"ppid": 1 << 32},
         {"engine": "other"},
         {"address": []},
@@ -103,6 +105,14 @@ def test_what_cannot_be_said(said: dict[str, Any]) -> None:
     """Numbers out of range and words of others are refused."""
     with pytest.raises(ValidationError):
         WORDS.listener({"protocol": "SCTP", "port": 1, **said})
+
+
+def test_a_stream_that_is_not_asked_for() -> None:
+    """It is refused before a peer could be asked."""
+    with pytest.raises(ValidationError, match="not among the 16 of"):
+        WORDS.cluster({"protocol": "SCTP", "port": 1, "stream": 20})
+    said = {"port": 1, "stream": 20, "options": {"streams": 21}}
+    assert WORDS.cluster({"protocol": "SCTP", **said}).dump()["stream"] == 20
 
 
 def test_one_address_or_several() -> None:
@@ -248,6 +258,69 @@ async def test_without_udp(address: str | None) -> None:
         there = Collector(far)
         near.write(b"data")
         await until(lambda: there.got)
+
+
+# -- the kernel's, without one -----------------------------------------------------
+
+
+class Asked:
+    """In place of the kernel's SCTP: remembers what it is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.listened: list[Any] = []
+        self.connected: list[Any] = []
+        self.tunnels: list[int] = []
+        monkeypatch.setattr(sctp, "is_there", lambda: True)
+        monkeypatch.setattr(sctp, "check_tunnel", self.tunnels.append)
+        monkeypatch.setattr(sctp, "listen_in_kernel", self._listen)
+        monkeypatch.setattr(sctp, "connect_in_kernel", self._connect)
+
+    def _listen(self, _: object, places: Any, port: int, *more: Any) -> None:
+        self.listened.append(([one.sockaddr[0] for one in places], port))
+        raise LocalError("asked")
+
+    def _connect(
+        self, _: object, remotes: Any, places: Any, port: int, udp: Any, *more: Any
+    ) -> None:
+        hosts = [[one.sockaddr[0] for one in numbers] for numbers in (remotes, places)]
+        self.connected.append((*hosts, port, udp))
+        raise LocalError("asked")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_kernel_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless its SCTP would have to be in UDP, or ours is asked for."""
+    async with world() as it:
+        asked = Asked(monkeypatch)
+        both, two = [HOST, "127.0.0.2"], {"address": ["127.0.0.3", "127.0.0.4"]}
+        with pytest.raises(LocalError, match="asked"):
+            await it.listen(encapsulation=None, address=both, port=5000)
+        with pytest.raises(LocalError, match="asked"):
+            await it.listen(engine="kernel", encapsulation={"port": 9900})
+        where = await it.listen()  # in UDP
+        with pytest.raises(RemoteError, match="asked"):
+            await it.connect({"port": 5000}, address=", ".join(both), bind=two)
+        tunnel = {"port": 1, "encapsulation": {"port": 9901}}
+        with pytest.raises(RemoteError, match="asked"):
+            await it.connect(tunnel, engine="kernel")
+        await it.connect(where)
+        assert asked.listened == [(both, 5000), ([HOST], 0)]
+        assert asked.connected == [
+            (both, two["address"], 0, None),
+            ([HOST], [], 0, 9901),
+        ]
+        assert asked.tunnels == [9900, 0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_stacks_do_not_share_ip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours on IP is refused where the kernel would answer, too."""
+    async with world() as it:
+        Asked(monkeypatch)
+        with pytest.raises(LocalError, match="would answer every packet"):
+            await it.listen(engine="user", encapsulation=None)
+        with pytest.raises(RemoteError, match="would answer every packet"):
+            await it.connect({"port": 1}, engine="user")
 
 
 # -- failures ------------------------------------------------------------------

@@ -12,12 +12,13 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from l7mp.errors import LocalError, Loss, Reason, RemoteError
@@ -150,6 +151,56 @@ def test_families() -> None:
     four, six = place(host="127.0.0.1"), place(host="::1")
     assert family_of([four]) == socket.AF_INET
     assert family_of([four, six]) == family_of([six]) == socket.AF_INET6
+
+
+class Few:
+    """A listening socket of a process that has no descriptor left."""
+
+    def __init__(self) -> None:
+        self.code, self.is_closed = errno.EMFILE, False
+
+    def listen(self, backlog: int) -> None:
+        pass
+
+    def getsockname(self) -> tuple[str, int]:
+        return HOST, 5000
+
+    def accept(self) -> None:
+        raise OSError(self.code, os.strerror(self.code))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Watcher(Clock):
+    """A reactor that only remembers who is watched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: set[object] = set()
+        self.addReader, self.removeReader = self.readers.add, self.readers.discard
+
+
+def test_no_descriptor_is_left() -> None:
+    """The door rests for a while, instead of trying as often as it can."""
+    watcher, sock = Watcher(), Few()
+    door = KernelDoor(watcher, cast(Any, sock), (), print)
+    assert door.address() == {"address": HOST, "port": 5000}
+    door.doRead()
+    assert not watcher.readers
+    watcher.advance(kernelsctp.PAUSE)
+    assert watcher.readers == {door}
+    sock.code = errno.ECONNABORTED  # whoever it was has gone again
+    door.doRead()
+    sock.code = errno.EAGAIN
+    door.doRead()
+    assert watcher.readers == {door}
+    sock.code = errno.EMFILE
+    door.doRead()
+    door.doWrite()
+    door.close()
+    assert sock.is_closed
+    assert not watcher.getDelayedCalls()
 
 
 # -- with it -----------------------------------------------------------------------
