@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import pytest
 from tests.conf.running import CONF, ROOT, Run, eventually
 from tests.real.namespace import Network, Running, until
 
-pytestmark = pytest.mark.skipif(
-    bool(Network.why_not()), reason=Network.why_not() or "never"
-)
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+TOOLS = ("arping", "ping", "socat", "ss", "tcpdump")
+MISSING = ", ".join(tool for tool in TOOLS if not shutil.which(tool, path=PATH))
+WHY_NOT = Network.why_not() or (f"{MISSING} not installed" if MISSING else "")
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "never")
 
 SIDES = ("left", "right")
 PROXY = [sys.executable, "-m", "l7mp", "-l", "notice", "-c"]

@@ -19,9 +19,9 @@ from tests.real.namespace import Network, Running, until
 
 ROOT = Path(__file__).parent.parent.parent
 
-pytestmark = pytest.mark.skipif(
-    bool(Network.why_not()), reason=Network.why_not() or "never"
-)
+MISSING = ", ".join(tool for tool in ("setpriv", "socat") if not shutil.which(tool))
+WHY_NOT = Network.why_not() or (f"{MISSING} not installed" if MISSING else "")
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "never")
 
 ECHO = {
     "listeners": [
