@@ -45,6 +45,8 @@ class _Running:
     listening: IListening | None = None
     early: list[tuple[IStream, Metadata, str]] | None = field(default_factory=list)
     """Streams accepted before the configuration was in effect; None afterwards."""
+    is_over: bool = False
+    """Whether it was stopped; who was shaking hands may still come."""
 
 
 class Proxy(Service):
@@ -111,6 +113,7 @@ class Proxy(Service):
         except Exception:
             for step in reversed(done):
                 await self._undo(step.inverse(old))
+            self._admit()
             raise
         self.config = change.config
         self.observe(Configured(self.config))
@@ -144,7 +147,9 @@ class Proxy(Service):
         running = _Running(listener)
 
         def accept(stream: IStream, metadata: Metadata, words: str) -> None:
-            if running.early is not None:
+            if running.is_over:
+                stream.close(Loss(Reason.DELETED, f"{listener.name} has gone"))
+            elif running.early is not None:
                 running.early.append((stream, metadata, words))
             else:
                 self._accept(running.listener, stream, metadata, words)
@@ -164,6 +169,7 @@ class Proxy(Service):
     async def _stop(self, name: str) -> None:
         running = self._running.pop(name)
         assert running.listening is not None, "stopped before it was started"
+        running.is_over = True
         await running.listening.stop()
         for stream, _, _ in running.early or ():
             stream.abort(Loss(Reason.RECONFIGURED))

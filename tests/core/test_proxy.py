@@ -136,6 +136,28 @@ def test_streams_of_a_change_that_fails_are_dropped(world: World) -> None:
     assert early.loss is not None
 
 
+def test_a_listener_that_a_failed_change_had_stopped_goes_on(world: World) -> None:
+    """After a change that failed the old listeners let in whoever comes, at once."""
+    world.configure(listeners=[listener("a", port=1)])
+    done = world.configure(
+        listeners=[listener("a", port=2), listener("bad", broken=True)]
+    )
+    assert isinstance(failure_of(done), LocalError)
+    world.messages.near[0].accept(Memory(), {}, "")
+    assert world.session.status == "CONNECTED"
+
+
+def test_who_is_late_for_a_listener_is_sent_away(world: World) -> None:
+    """A handshake may end after its listener has: it makes no session any more."""
+    world.configure(listeners=[listener("a")])
+    late, (near,) = Memory(), world.messages.near
+    world.configure(listeners=[])
+    near.accept(late, {}, "")
+    assert not world.proxy.sessions
+    assert late.loss is not None
+    assert late.loss.reason is Reason.DELETED
+
+
 def test_recursive_deletes_end_sessions(world: World) -> None:
     """Deleting a cluster recursively ends the sessions that run through it."""
     world.route()
