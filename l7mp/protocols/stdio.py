@@ -43,7 +43,7 @@ class _Terminal:
 
     def join(self) -> SharedStream:
         """A view of the terminal for one session."""
-        if self._is_terminal and not self._commons.is_reading:
+        if self._is_terminal and not self._commons.is_reading and os.isatty(STDIN):
             self._listen()  # an end that was typed is not the last word
         return self._commons.join()
 

@@ -307,6 +307,8 @@ class MessageDescriptor(Stream):
         if self._closing is not None or self.loss is not None:
             return
         self._closing = loss
+        if self._fate is not None:
+            return  # it goes in a moment, whoever wants it to
         if not self.read_ended:
             self._reactor.addReader(self)
         if self._shut_down:

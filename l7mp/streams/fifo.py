@@ -157,7 +157,7 @@ class Lookout:
         try:
             self._fd = open_end(self._end, os.O_RDONLY)
         except RemoteError:  # somebody has removed it; the anchor is left
-            self._fd = os.dup(self._anchor)
+            self._fd = open_end(self._anchor, os.O_RDONLY)
         if waiting(self._fd):  # of which the kernel need not tell
             self._timer = self._clock.callLater(0, self._look)
         else:

@@ -160,7 +160,7 @@ class DatagramPeer(QueueingStream):
         # The peer's next datagram begins anew, whatever the loss brings about.
         self._set_timer(None)
         self._hall.forget(self)
-        self._lose(loss)
+        self._lose(self._closing or loss)
 
     def _set_timer(
         self, seconds: float | None, act: Callable[[], object] | None = None

@@ -225,6 +225,52 @@ async def test_an_inherited_pipe_is_read() -> None:
     os.close(ours)
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_inherited_file_is_read_once(tmp_path: Path) -> None:
+    """From the place where whoever left it open had stopped, and not again."""
+    (tmp_path / "f").write_bytes(b"header body")
+    with (tmp_path / "f").open("rb", buffering=0) as file:
+        file.read(7)
+        os.set_inheritable(file.fileno(), True)
+        async with real() as world:
+            accept = await arriving(world, fd=file.fileno())
+            upstream = await accept()
+            assert await upstream.reads_all() == b"body"
+            upstream.sock.close()
+            await until(lambda: ended(world))
+            await turn(5)
+            assert ended(world)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_left_is_waited_for(tmp_path: Path) -> None:
+    """A session does not begin with nobody to write to, whoever was there before."""
+    there, back = fifo(tmp_path / "there"), fifo(tmp_path / "back")
+    async with real() as world:
+        accept = await arriving(world, **{"in": str(there), "out": str(back)})
+        fleeting = os.open(back, os.O_RDONLY | os.O_NONBLOCK)
+        await until(lambda: has_reader_of(back, fleeting))
+        os.close(fleeting)
+        fd = writer(there)
+        os.write(fd, b"question")
+        await turn(10)
+        assert ended(world)
+        reader = os.open(back, os.O_RDONLY | os.O_NONBLOCK)
+        upstream = await accept()
+        assert await upstream.reads(8) == b"question"
+        for each in (fd, reader):
+            os.close(each)
+
+
+def has_reader_of(path: Path, reader: int) -> bool:
+    """Whether the listener has opened ``path`` for writing."""
+    try:
+        os.read(reader, 1)
+    except BlockingIOError:  # there is a writer
+        return True
+    return False
+
+
 # -- clusters ------------------------------------------------------------------
 
 

@@ -276,6 +276,17 @@ def test_closing_after_our_end(world: World) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_closing_one_whose_peer_is_gone(world: World) -> None:
+    """It does not wait for somebody who will not read; the reason is the closer's."""
+    world.peer.close()
+    world.stream.write(b"lost")
+    world.stream.close(Loss(Reason.DELETED))
+    world.clock.advance(0)
+    assert world.stream.loss == Loss(Reason.DELETED)
+    assert world.stream.unsent() == [b"lost"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_cannot_be_half_open_is_closed() -> None:
     """Without half-close, an end is the end as soon as everything has left."""
     world = World(socket.SOCK_DGRAM)
