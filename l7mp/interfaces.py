@@ -68,6 +68,11 @@ class IStream(IConsumer):
         "Whether what is written may be lost, doubled or overtaken on its way."
     )
 
+    is_complete: bool = Attribute(
+        "Whether the peer has said all that there is to say, as in a response: that it"
+        " ends is nothing to make up for."
+    )
+
     loss: Loss | None = Attribute("Why the stream is gone, None while it lives.")
     messages_in: int = Attribute("How many messages or chunks were read.")
     bytes_in: int = Attribute("How many bytes were read.")

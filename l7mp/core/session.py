@@ -78,6 +78,8 @@ class Session:
         self._ring: Ring | None = None
         self._ended: set[int] = set()
         """Stages that were told that nothing more will be written to them."""
+        self._owed: set[int] = set()
+        """Those of which whatever takes their place has to be told so again."""
         self._missing: set[int] = set()
         """Stages that were lost and are being connected again."""
         self._attempts: dict[int, Deferred[None]] = {}
@@ -104,7 +106,7 @@ class Session:
         """Take away the stages that use ``endpoint``; the retry policy follows."""
         for index, stage in enumerate(self.stages):
             if stage.endpoint is not None and stage.endpoint.name == endpoint:
-                self._ended.discard(index)
+                self._forget_end(index)
                 if stage.stream is not None:
                     stage.stream.abort(loss)
 
@@ -197,6 +199,10 @@ class Session:
             self._watch(index)
             self._life.restored(index)
             self._say_if_connected()
+            if index in self._owed:
+                self._owed.discard(index)
+                self._ended.add(index)
+                stream.end()
         elif all(stage.stream is not None for stage in self.stages):
             self._close_ring()
 
@@ -271,10 +277,21 @@ class Session:
         """Nothing more will come from this stage, though it still takes data."""
         if self.loss is not None:
             return
-        if index and index not in self._ended and retries(self.retry, "disconnect"):
+        early = index not in self._ended and not self._is_complete(index)
+        if index and early and retries(self.retry, "disconnect"):
             self._reconnect(index, Loss(Reason.FIN, "the peer ended the stream"))
         else:
             self._pass_end(index)
+
+    def _is_complete(self, index: int) -> bool:
+        stream = self.stages[index].stream
+        return stream is not None and stream.is_complete
+
+    def _forget_end(self, index: int) -> None:
+        """What takes the place of a stage has not been told the end yet."""
+        if index in self._ended:
+            self._ended.discard(index)
+            self._owed.add(index)
 
     def _let_go(self, index: int) -> None:
         """Part with a stage whose peer has ended, keeping what it did not take."""
@@ -300,7 +317,7 @@ class Session:
         if self.loss is not None:
             stage.status = "END"
             self._vanish()
-        elif index and not self._is_winding_down(index, loss) and self._may_retry():
+        elif index and self._is_to_be_replaced(index, loss):
             self._reconnect(index, loss)
         else:
             stage.status = "END"
@@ -310,7 +327,9 @@ class Session:
             if index == 0 or not self._is_winding_down(index, loss):
                 self._life.finish(loss)
 
-    def _may_retry(self) -> bool:
+    def _is_to_be_replaced(self, index: int, loss: Loss) -> bool:
+        if self._is_winding_down(index, loss) or self._is_complete(index):
+            return False
         return self._ring is None or retries(self.retry, "disconnect")
 
     def _is_winding_down(self, index: int, loss: Loss) -> bool:
@@ -324,7 +343,7 @@ class Session:
         self._missing.add(index)
         stage.status = "DISCONNECTED"
         self._say(StageLost(self.name, stage.origin, loss))
-        self._ended.discard(index)
+        self._forget_end(index)
         if self._ring is not None:
             self._ring.remove(index)
         self._life.lost(index)

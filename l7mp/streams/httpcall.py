@@ -150,6 +150,11 @@ class Call(Stream):
         return not self.is_held or self.is_over or self._awaits_tunnel
 
     @property
+    def is_complete(self) -> bool:  # type: ignore[override]
+        """Whether there is a whole response, to which nothing can be added."""
+        return self._complete
+
+    @property
     def is_tunnel(self) -> bool:
         """Whether its tunnel is open."""
         return self._tunnelling
@@ -334,7 +339,11 @@ class Call(Stream):
         if self._write_ended or self.is_over:
             return
         self._write_ended = True
-        if self._left:
+        if self._complete and self.request.strict:
+            # The client has its response, and what it still says goes nowhere: this
+            # is not the end of its request.
+            self.abort(Loss(Reason.FIN))
+        elif self._left:
             self.abort(Loss(Reason.PROTOCOL, "less than the Content-Length came"))
         elif self._line is not None:
             self._end(self._line)

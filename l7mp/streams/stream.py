@@ -27,6 +27,7 @@ class Stream:
 
     kind: Kind = Kind.BYTES
     half_close: bool = False
+    is_complete: bool = False
     lossy: bool = False
     idle_timeout: float = 0.0
 

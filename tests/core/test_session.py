@@ -200,6 +200,35 @@ def test_half_close_is_no_disconnect(world: World) -> None:
     assert len(world.bytes.made) == 1
 
 
+def test_an_end_is_told_again(world: World) -> None:
+    """What takes the place of a destination hears that the client has ended."""
+    world.route("Bytes", "Bytes", retry=ALWAYS)
+    source = world.arrive(Kind.BYTES)
+    source.inject(b"all")
+    source.hang_up()
+    world.bytes.made[0].kept = [b"all"]
+    world.bytes.made[0].vanish()
+    fresh = world.bytes.made[1]
+    assert (fresh.written, fresh.ended) == ([b"all"], True)
+    fresh.vanish(Reason.FIN)
+    assert len(world.bytes.made) == 2
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_complete_is_not_replaced(world: World, gone: bool) -> None:
+    """A destination that has said all there is ends, and nothing takes its place."""
+    world.route("Bytes", "Bytes", retry=ALWAYS)
+    source = world.arrive(Kind.BYTES)
+    (there,) = world.bytes.made
+    there.is_complete = True
+    if gone:
+        there.vanish(Reason.FIN)
+    else:
+        there.hang_up()
+    assert source.ended
+    assert len(world.bytes.made) == 1
+
+
 def test_a_reset_reaches_the_other_side(world: World) -> None:
     """A destination that resets ends the session with that reason."""
     world.route()

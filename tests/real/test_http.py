@@ -212,6 +212,23 @@ async def test_retries_of_a_route(drops: int) -> None:
 
 
 @ensure
+async def test_an_early_answer_needs_no_retry() -> None:
+    """A response that comes before the request has ended is the response."""
+    async with whole() as it, origin() as there:
+        port = await it.serve(LISTENER, cluster(there.port), retry=RETRY)
+        client = Client(port)
+        client.send(get("/", "Content-Length: 9", method="POST") + b"half")
+        conn = await there.accept()
+        await hears(conn, b"half")
+        conn.send(OK)
+        reply = await client.response()
+        assert (reply.status, reply.body) == (200, b"ok")
+        assert [loss.reason for loss in await it.losses()] == [Reason.FIN]
+        assert there.connections == 0
+        client.close()
+
+
+@ensure
 @pytest.mark.parametrize("answered", [False, True])
 async def test_what_no_retry_can_mend(answered: bool) -> None:
     """A request whose body is gone, or whose response began, is not made up for."""

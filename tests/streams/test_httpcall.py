@@ -230,6 +230,17 @@ def test_closing_does_not_complete_what_is_cut(
     assert status_of(it.call) == reason.value
 
 
+def test_a_request_that_was_answered_early_is_not_completed() -> None:
+    """When the client has its response, the end of the session is not its request's."""
+    it = World(STRICT)
+    it.call.write(b"half")
+    it.call.head(200, [])
+    it.call.completed()
+    it.call.end()
+    assert "finish" not in it.line.said
+    assert (status_of(it.call), it.line.said[-1]) == ("fin", "drop")
+
+
 def test_a_tunnel_that_is_closed() -> None:
     """It is left in order, and dropped if the other side does not leave, too."""
     it = World(CONNECT)
