@@ -195,7 +195,9 @@ def _judge_response(data: bytes, rest: bytes) -> Accepted | Rejected:
     status = _whole_number(header.get("JSONSocketStatus"))
     if status is None:
         return Rejected(BAD_GATEWAY, "the response has no JSONSocketStatus")
-    version = _whole_number(header.get("JSONSocketVersion"))
+    # A refusal need not say which version it is of.
+    unsaid = None if 200 <= status <= 299 else VERSION
+    version = _whole_number(header.get("JSONSocketVersion", unsaid))
     if version is None or not 0 <= version <= VERSION:
         return Rejected(BAD_GATEWAY, "the response has no JSONSocketVersion we know")
     if 200 <= status <= 299:

@@ -132,6 +132,12 @@ def test_refusal_without_a_message() -> None:
     assert response(JSONSocketVersion=1, JSONSocketStatus=404) == Rejected(404, "")
 
 
+def test_refusal_without_a_version() -> None:
+    """Nor is a version, where the answer is no."""
+    refused = response(JSONSocketStatus=400, JSONSocketMessage="what?")
+    assert refused == Rejected(400, "what?")
+
+
 @pytest.mark.parametrize("status", [200, 200.0, 204, 299])
 def test_success(status: float) -> None:
     """Any status of 200 to 299 is a success, and the header may be used."""
