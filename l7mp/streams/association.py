@@ -27,6 +27,7 @@ _REASONS = {
     errno.ECONNRESET: Reason.RESET,
     errno.EPIPE: Reason.RESET,
     errno.ENOTCONN: Reason.RESET,
+    errno.ENOENT: Reason.RESET,
     errno.EHOSTUNREACH: Reason.UNREACHABLE,
     errno.ENETUNREACH: Reason.UNREACHABLE,
     errno.EADDRNOTAVAIL: Reason.UNREACHABLE,
@@ -51,12 +52,18 @@ WORDS = {
 """What notifications mean, for people."""
 
 
+_DETAILS = {
+    errno.ECONNABORTED: "the peer does not answer",
+    # libusrsctp's word for an association that is no more
+    errno.ENOENT: "the association is gone",
+}
+
+
 def loss_of(error: OSError) -> Loss:
     """What an error of an association means."""
     code = error.errno or 0
-    if code == errno.ECONNABORTED:
-        return Loss(Reason.TIMEOUT, "the peer does not answer")
-    return Loss(_REASONS.get(code, Reason.LOCAL), os.strerror(code))
+    detail = _DETAILS.get(code) or os.strerror(code)
+    return Loss(_REASONS.get(code, Reason.LOCAL), detail)
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,7 @@ class Association:
         self._closing: Loss | None = None
         self._fate: Loss | None = None
         self._timer: IDelayedCall | None = None
+        self._doom: IDelayedCall | None = None
 
     def ends(self) -> Ends:
         """From where to where it leads."""
@@ -253,10 +261,21 @@ class Association:
             self.owner.dropped("oversize")
             return False
         self._queue.append(message)
+        self.owner.choked()  # until there is space, or the end is heard
+        self._blocked(error)
+        return True
+
+    def _blocked(self, error: OSError) -> None:
+        """
+        Sending failed: wait for space, or for the end.
+
+        A peer that shuts down may have sent something before, so that end has to be
+        read; other errors are told now, though not in the middle of a write.
+        """
         if error.errno == errno.EAGAIN:
             self._watch()
-            self.owner.choked()
-        return True  # other errors are the end, of which reading tells
+        elif error.errno != errno.EPIPE and self._doom is None:
+            self._doom = self._clock.callLater(0, self.failed, error)
 
     def writable(self) -> None:
         """There may be space now."""
@@ -266,6 +285,7 @@ class Association:
                 self._link.send(*queue[0])
             except OSError as error:
                 if error.errno != errno.EMSGSIZE:
+                    self._blocked(error)
                     return
                 self.owner.dropped("oversize")
             queue.popleft()
@@ -308,7 +328,8 @@ class Association:
 
     def _end(self, loss: Loss, let_go: Any) -> None:
         self.loss = loss
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for call in (self._timer, self._doom):
+            if call is not None and call.active():
+                call.cancel()
         let_go()
         self.owner.over(loss)

@@ -105,12 +105,43 @@ def test_what_is_too_long_for_the_stack_is_dropped(bench: Bench) -> None:
 
 
 def test_what_was_not_sent_is_kept(bench: Bench) -> None:
-    """A dead association takes messages only to give them back."""
+    """A peer that has shut down takes no more; its end is read after what it sent."""
     bench.link.codes = [errno.EPIPE]
     assert bench.it.send(b"late", 0, 0, False)
-    bench.it.failed(error(errno.ECONNRESET))
+    assert bench.owner.pressure == ["choked"]
+    assert not bench.clock.getDelayedCalls()
+    bench.it.ended()
     assert bench.it.unsent() == [b"late"]
-    assert bench.owner.losses[0].reason is Reason.RESET
+    assert bench.owner.losses == [FIN]
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_writing_meets_the_end(bench: Bench, is_late: bool) -> None:
+    """A dead association is told soon, though nothing is read, and takes little more."""
+    if is_late:
+        bench.link.is_full = True
+        bench.it.send(b"1", 0, 0, False)
+    bench.link.codes = [errno.ECONNRESET]
+    if is_late:
+        bench.it.writable()
+    else:
+        bench.it.send(b"1", 0, 0, False)
+    bench.it.send(b"2", 0, 0, False)
+    assert bench.owner.pressure == ["choked"]
+    assert not bench.owner.losses
+    bench.clock.advance(0)
+    assert [loss.reason for loss in bench.owner.losses] == [Reason.RESET]
+    assert bench.it.unsent() == [b"1", b"2"]
+
+
+def test_writing_meets_the_end_that_was_read(bench: Bench) -> None:
+    """It is told once."""
+    bench.link.codes = [errno.ECONNRESET, errno.ECONNRESET]
+    bench.it.send(b"1", 0, 0, False)
+    bench.it.writable()
+    bench.it.ended()
+    assert not bench.clock.getDelayedCalls()
+    assert len(bench.owner.losses) == 1
 
 
 def test_finishing_delivers_what_waits(bench: Bench) -> None:

@@ -286,6 +286,22 @@ async def test_a_drop_is_an_abort() -> None:
 
 @NEEDS_SCTP
 @pytest_twisted.ensureDeferred
+async def test_a_writer_hears_of_an_abort() -> None:
+    """Though it is held and reads nothing, and it is not fed for long."""
+    async with land() as it:
+        near, far = await it.pair()
+        far.abort(Loss(Reason.DELETED))
+
+        def lost() -> Loss | None:
+            near.write(b"data")
+            return near.loss
+
+        loss = await until(lost)
+        assert loss.reason is Reason.RESET
+
+
+@NEEDS_SCTP
+@pytest_twisted.ensureDeferred
 async def test_nobody_listens() -> None:
     """That is a refusal, and a peer that answers nothing can be given up."""
     async with land() as it:

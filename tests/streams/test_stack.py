@@ -125,6 +125,21 @@ async def test_a_drop_is_an_abort() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_writer_hears_of_an_abort() -> None:
+    """Though it is held and reads nothing, and it is not fed for long."""
+    async with userland() as land:
+        near, far = await land.pair()
+        far.abort(Loss(Reason.DELETED))
+
+        def lost() -> Loss | None:
+            near.write(b"data")
+            return near.loss
+
+        loss = await until(lost)
+        assert loss.reason is Reason.RESET
+
+
+@pytest_twisted.ensureDeferred
 async def test_nobody_listens() -> None:
     """A port of SCTP without a listener refuses, and so does a port of UDP."""
     async with userland() as land:
