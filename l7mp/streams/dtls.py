@@ -20,6 +20,13 @@ from l7mp.streams.tls_peer import Judge, facts_of
 from l7mp.streams.tls_words import tls_loss
 from l7mp.wire.dtls import MAX_CONTENT, datagrams
 
+MAX_GREETING = 1 << 12
+"""
+Octets of a greeting that is looked at; it has to be in one datagram.
+
+OpenSSL leaves what is very long in its buffer, in front of the next greeting.
+"""
+
 End = tuple[SSL.Connection, Judge]
 
 
@@ -291,12 +298,15 @@ class DTLSServer:
 
     def greet(self, flow: Any, datagram: bytes) -> None:
         """The first that a peer says: a greeting, with or without a cookie."""
+        if not 0 < len(datagram) <= MAX_GREETING:
+            flow.abort(Loss(Reason.TLS, "no greeting of DTLS"))
+            return
         end = self._listening = self._listening or self._security.connection()
         connection = end[0]
         host, port = flow.five_tuple()[:2]
         self._peer = f"{host} {port}".encode()
         try:
-            connection.bio_write(datagram or b"\0")
+            connection.bio_write(datagram)
             connection.DTLSv1_listen()
         except SSL.WantReadError:
             self._send_cookie(flow, connection)

@@ -154,9 +154,11 @@ def test_what_is_lost_is_lost(certs: Certs) -> None:
     near.write(b"two")
     path.there[0] = path.there[0][:-1] + bytes([path.there[0][-1] ^ 1])
     near.write(b"three")
-    path.there += [b"garbage", b"", b"\x17\xfe\xfd" + bytes(200)]
+    path.there += [b"garbage", b"", b"\x17\xfe\xfd" + bytes(200), bytes(60_000)]
+    path.there.append(b"\x17\xfe\xfd\0\1" + b"\xff" * 60_000)
+    near.write(b"four")
     path.carry()
-    assert sink.written == [b"three"]
+    assert sink.written == [b"three", b"four"]
     assert far.loss is None
 
 
@@ -189,7 +191,9 @@ def test_cookies_are_personal(certs: Certs) -> None:
     assert path.far.is_believed
 
 
-@pytest.mark.parametrize("data", [b"", bytes(50), b"GET / HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize(
+    "data", [b"", bytes(50), b"GET / HTTP/1.1\r\n\r\n", bytes(40_000)]
+)
 def test_garbage_is_no_greeting(certs: Certs, data: bytes) -> None:
     """Who speaks something else is not answered, and the next is served."""
     world = World(certs)
