@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -23,6 +24,7 @@ from l7mp.streams.association_stream import (
     Attempt,
     Manner,
 )
+from l7mp.streams.census import Census
 from l7mp.streams.kernelsctp import check_tunnel, is_there
 from l7mp.streams.reception import Reception
 from l7mp.streams.sctp import (
@@ -32,6 +34,7 @@ from l7mp.streams.sctp import (
     listen_in_kernel,
     listen_in_user_space,
 )
+from l7mp.streams.sparing import Sparing
 from l7mp.streams.stack import Stack
 from l7mp.streams.trunk import Made, Trunk
 from l7mp.streams.usrsctp import Tuning, engine
@@ -39,6 +42,8 @@ from l7mp.wire.sctp import MAX_PPID, MAX_STREAM
 
 TUNNEL = 9899
 """The port of UDP for encapsulated SCTP (RFC 6951, section 5.1)."""
+
+TURNED_AWAY = "{topic} is reached, new peers are refused (associations: {count})"
 
 IDLE = 60.0
 """Seconds of silence after which a session of a stream ends: no peer says its end."""
@@ -65,6 +70,9 @@ Count = Annotated[
     Field(ge=1, le=MAX_STREAM),
     Says("a whole number", f"must be from 1 to {MAX_STREAM}"),
 ]
+
+
+Limit = Annotated[int, Field(ge=1), Says("a whole number", "must be 1 or more")]
 
 
 class SCTPListenerEncapsulation(Declared):
@@ -108,6 +116,10 @@ class SCTPListenerOptions(SCTPOptions):
 
     idle_timeout: Seconds = IDLE
     """Seconds of silence after which a session of a stream ends; 0: never."""
+    max_associations: Limit | None = None
+    """How many there may be at once; any number if missing."""
+    max_associations_per_source: Limit | None = None
+    """How many there may be at once with one address; for IPv6, with one /64 network."""
 
 
 class _Spec(Spec):
@@ -232,6 +244,10 @@ async def _listen(
         is_patient=spec.begin == "message",
         is_shared=spec.sessions == "stream",
         idle_timeout=spec.options.idle_timeout,
+        census=Census(
+            spec.options.max_associations, spec.options.max_associations_per_source
+        ),
+        turned_away=_turned_away(context),
     )
     udp = spec.encapsulation.port if spec.encapsulation else None
     if _is_for_kernel(spec, udp is not None):
@@ -245,6 +261,20 @@ async def _listen(
             _stack(context), places, spec.port, udp, spec.tuning, reception.welcome
         )
     return _Listening(reception, place)
+
+
+def _turned_away(context: Context) -> Callable[[str], None]:
+    """Counts, and now and then warns of, peers that find no room."""
+    warn = Sparing(context.reactor, context.warn, TURNED_AWAY)
+    drops: dict[str, int] = {}
+    if "metrics" in context.services:
+        drops = context.services["metrics"].drops(context.owner[1])
+
+    def turned_away(why: str) -> None:
+        drops[why] = drops.get(why, 0) + 1
+        warn(why)
+
+    return turned_away
 
 
 # -- both sides ------------------------------------------------------------------

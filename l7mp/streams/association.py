@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -151,6 +152,8 @@ class Association:
         self._fate: Loss | None = None
         self._timer: IDelayedCall | None = None
         self._doom: IDelayedCall | None = None
+        self.afterwards: Callable[[], None] | None = None
+        """Called when it is over, after the owner."""
 
     def ends(self) -> Ends:
         """From where to where it leads."""
@@ -333,3 +336,5 @@ class Association:
                 call.cancel()
         let_go()
         self.owner.over(loss)
+        if self.afterwards is not None:
+            self.afterwards()

@@ -164,7 +164,7 @@ class AssociationStream(Stream):
         self._association.abort(loss)
 
 
-class _Beginning:
+class Beginning:
     """The owner of an association that has no stream yet."""
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ class _Beginning:
         """See ``Owner``."""
 
 
-class Attempt(_Beginning):
+class Attempt(Beginning):
     """
     Waits until the peer has agreed to an association.
 
@@ -221,7 +221,7 @@ class Attempt(_Beginning):
             self.made.errback(RemoteError(loss))
 
 
-class FirstMessage(_Beginning):
+class FirstMessage(Beginning):
     """Waits for the first message of an association, and hands over both."""
 
     def __init__(

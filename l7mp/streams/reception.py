@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import IStream, Metadata
 from l7mp.streams.address import host_port
 from l7mp.streams.association import Association, Ends
-from l7mp.streams.association_stream import AssociationStream, FirstMessage, Manner
+from l7mp.streams.association_stream import (
+    AssociationStream,
+    Beginning,
+    FirstMessage,
+    Manner,
+)
+from l7mp.streams.capped import source_of
+from l7mp.streams.census import Census
 from l7mp.streams.lanes import Lane, Lanes
 
 Accept = Callable[[IStream, Metadata, str], None]
@@ -40,11 +48,17 @@ class Reception:
         is_patient: bool,
         is_shared: bool,
         idle_timeout: float,
+        census: Census[Association],
+        turned_away: Callable[[str], None],
     ) -> None:
         """
         A patient one waits for the first message of an association; a shared one makes
         a session of each stream, which silence ends after ``idle_timeout``.
+
+        ``census`` says how many associations there may be; ``turned_away`` hears which
+        limit one was too many for.
         """
+        self._census, self._turned_away = census, turned_away
         self._accept, self._manner, self._idle_timeout = accept, manner, idle_timeout
         self._is_patient, self._is_shared = is_patient, is_shared
         self._silent: set[FirstMessage] = set()
@@ -54,12 +68,26 @@ class Reception:
     def welcome(self, association: Association) -> None:
         """A peer has made an association."""
         ends = association.ends()
+        if not self._admits(association, ends.peer[0]):
+            return
         if self._is_shared:
             self._share(association, ends)
         elif self._is_patient:
             self._wait(association, ends)
         else:
             self._begin(association, ends, None)
+
+    def _admits(self, association: Association, peer: str) -> bool:
+        source = source_of((peer,))
+        why = self._census.full(source)
+        if why is None:
+            self._census.add(source, association)
+            association.afterwards = partial(self._census.remove, source, association)
+            return True
+        self._turned_away(why.replace("sessions", "associations"))
+        association.owner = Beginning()
+        association.abort(Loss(Reason.REFUSED, "too many associations"))
+        return False
 
     def _wait(self, association: Association, ends: Ends) -> None:
 

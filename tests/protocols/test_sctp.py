@@ -4,84 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_twisted
 from pydantic import ValidationError
-from twisted.internet import reactor
 
-from l7mp.core.registry import Context, Registry
 from l7mp.errors import LocalError, Loss, Reason, RemoteError
-from l7mp.interfaces import IListening, Metadata, Note
+from l7mp.interfaces import Metadata, Note
 from l7mp.model.config import EndPoint
 from l7mp.protocols import sctp
-from l7mp.streams.association_stream import AssociationStream
 from l7mp.testing import Memory
+from tests.protocols.sctp_world import HOST, WORDS, world
 from tests.streams.loopback import Collector, until
-from tests.streams.userland import started
-
-REGISTRY = Registry.of([sctp.protocol])
-WORDS = REGISTRY.vocabulary()
-HOST = "127.0.0.1"
-
-
-class World:
-    """A listener, what came to it, and a context that is closed in the end."""
-
-    def __init__(self) -> None:
-        started()
-        self.context = Context(reactor=reactor, registry=REGISTRY)
-        self.came: list[tuple[AssociationStream, Metadata, str]] = []
-        self.places: list[IListening] = []
-
-    async def listen(self, **said: Any) -> dict[str, Any]:
-        """Where it listens."""
-        spec = {"port": 0, "address": HOST, "encapsulation": {"port": 0}, **said}
-        declared = WORDS.listener({"protocol": "SCTP", **spec})
-
-        def accept(stream: Any, metadata: Metadata, words: str) -> None:
-            self.came.append((stream, metadata, words))
-
-        place = await self.context.listen(declared, accept)
-        self.places.append(place)
-        return place.address()
-
-    async def connect(
-        self,
-        where: dict[str, Any],
-        metadata: Metadata | None = None,
-        address: str = HOST,
-        **said: Any,
-    ) -> AssociationStream:
-        """To what listens there."""
-        spec: dict[str, Any] = {"port": where["port"]}
-        if "encapsulation" in where:
-            spec["encapsulation"] = {"remote_port": where["encapsulation"]["port"]}
-        declared = WORDS.cluster({"protocol": "SCTP", **spec, **said})
-        found: Any = await self.context.connect(
-            declared, EndPoint("e", address), metadata or {}
-        )
-        return found  # type: ignore[no-any-return]
-
-    async def arrival(self) -> tuple[AssociationStream, Metadata, str]:
-        """The latest session."""
-        await until(lambda: self.came)
-        return self.came[-1]
-
-
-@asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    made = World()
-    try:
-        yield made
-    finally:
-        for place in made.places:
-            await place.stop()
-        made.context.resources.close()
-
 
 # -- what can be said ----------------------------------------------------------
 
@@ -384,6 +319,23 @@ async def test_connecting_can_be_cancelled() -> None:
             connecting.cancel()
             assert failures
             assert not sctp._stack(it.context)._carriers
+
+
+@pytest_twisted.ensureDeferred
+async def test_there_can_be_too_many() -> None:
+    """Who comes then is aborted, counted and warned of."""
+    async with world() as it:
+        where = await it.listen(options={"max_associations_per_source": 1})
+        first, second = await it.connect(where), await it.connect(where)
+        Collector(second)
+        await until(lambda: second.loss)
+        assert first.loss is None
+        assert len(it.came) == 1
+        assert it.counted == {"max-associations-per-source": 1}
+        assert it.warned == [
+            "max-associations-per-source is reached,"
+            " new peers are refused (associations: 1)"
+        ]
 
 
 @pytest_twisted.ensureDeferred

@@ -8,6 +8,7 @@ from typing import Any
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import Note
 from l7mp.streams.association_stream import AssociationStream, Manner
+from l7mp.streams.census import Census
 from l7mp.streams.lanes import Lane
 from l7mp.streams.reception import Reception, metadata_of
 from l7mp.testing import Memory
@@ -22,12 +23,15 @@ class Hall:
     def __init__(self, is_patient: bool = False, is_shared: bool = False) -> None:
         self.bench = Bench()
         self.sessions: list[tuple[Any, dict[str, Any], str]] = []
+        self.turned: list[str] = []
         self.it = Reception(
             lambda *session: self.sessions.append(session),
             Manner(ppid=9),
             is_patient=is_patient,
             is_shared=is_shared,
             idle_timeout=7.0,
+            census=Census(2, None),
+            turned_away=self.turned.append,
         )
         self.it.welcome(self.bench.it)
 
@@ -119,3 +123,16 @@ def test_shared_associations_go_with_their_last_session() -> None:
     assert empty.bench.link.said == ["shutdown"]
     hall.sessions[0][0].end()
     assert hall.bench.link.said == ["shutdown"]
+
+
+def test_there_can_be_too_many() -> None:
+    """One that finds no room is aborted; when another has gone there is room again."""
+    hall, second, third, fourth = Hall(), Bench(), Bench(), Bench()
+    hall.it.welcome(second.it)
+    hall.it.welcome(third.it)
+    assert third.link.said == ["abort"]
+    assert hall.turned == ["max-associations"]
+    second.it.ended()
+    hall.it.welcome(fourth.it)
+    assert fourth.link.said == []
+    assert len(hall.sessions) == 3
