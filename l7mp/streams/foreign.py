@@ -134,16 +134,19 @@ class ForeignStream(TransportStream):
             super().gone(loss)
 
     def close(self, loss: Loss) -> None:
-        waiting = sum(map(len, self._early))
-        if waiting:
-            self._drop("closing", waiting)
-            self._early.clear()
+        self._forget_early("closing")
         if self._late_loss is not None:
             super().gone(self._late_loss)
         super().close(loss)
 
+    def _forget_early(self, why: str) -> None:
+        waiting = sum(map(len, self._early))
+        if waiting:
+            self._drop(why, waiting)
+            self._early.clear()
+
     def abort(self, loss: Loss) -> None:
-        self._early.clear()
+        self._forget_early("aborted")
         if self._late_loss is not None:
             super().gone(self._late_loss)
         super().abort(loss)

@@ -130,5 +130,6 @@ class Continued(proxyForInterface(IStream, "inner")):  # type: ignore[misc]
             while self._rest:
                 self._sink.write(self._rest.popleft())
         if self._rest:
-            self.inner.drops["aborted"] = len(self._rest)
+            drops = self.inner.drops
+            drops["aborted"] = drops.get("aborted", 0) + len(self._rest)
             self._rest.clear()

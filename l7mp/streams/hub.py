@@ -78,6 +78,9 @@ class Member(QueueingStream):
             self._producer.resumeProducing()
 
     def write(self, data: bytes) -> None:
+        if self not in self._room.members:
+            self._drop("closed")
+            return
         self.messages_out += 1
         self.bytes_out += len(data)
         others = tuple(self._room.members)  # somebody may leave because of it

@@ -24,6 +24,9 @@ from l7mp.wire.sctp import COMM_UP
 ROOM = 1 << 20
 """Bytes that wait for a held session before all of its association are held."""
 
+EACH = 128
+"""Bytes that a message which waits costs beside its own."""
+
 Opens = Callable[["Lane", int], None]
 """Takes the session of a stream on which a first message came, with its identifier."""
 
@@ -55,7 +58,7 @@ class Lane(Stream):
             self._drop("closed")
         elif self._reasons or self._queue:
             self._queue.append((data, ppid))
-            self._waiting_bytes += len(data)
+            self._waiting_bytes += len(data) + EACH
             if self._waiting_bytes > ROOM:
                 self._lanes.hold(self)
         else:
@@ -75,7 +78,7 @@ class Lane(Stream):
         try:
             while self._queue and not self._reasons:
                 data, ppid = self._queue.popleft()
-                self._waiting_bytes -= len(data)
+                self._waiting_bytes -= len(data) + EACH
                 self._hand_on(data, ppid)
         finally:
             self._is_draining = False

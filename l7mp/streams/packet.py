@@ -185,7 +185,7 @@ class PacketSocket(DatagramReader):
 
     def take_no_more(self) -> None:
         """Whoever is new belongs to nobody; what lives goes on."""
-        self._take = None
+        self._take = self._failed = None
         self._tidy()
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -91,7 +91,10 @@ def start(
     if program.pty:
         _find(command[0], environment, program.directory)
         command = [sys.executable, "-I", "-S", "-c", _TAKE_TERMINAL, *command]
-    ours, theirs = _terminal() if program.pty else _pipes(program.errors)
+    try:
+        ours, theirs = _terminal() if program.pty else _pipes(program.errors)
+    except OSError as error:
+        raise _failure(program, error) from error
     try:
         process = subprocess.Popen(  # noqa: S603  # what the configuration says
             command,
@@ -117,13 +120,15 @@ def _close(*fds: int | None) -> None:
 
 
 def _pipes(errors: Errors) -> tuple[Ends, _Theirs]:
-    in_theirs, in_ours = os.pipe2(os.O_CLOEXEC)
-    out_ours, out_theirs = os.pipe2(os.O_CLOEXEC)
-    err_ours, err_theirs = None, subprocess.STDOUT
-    if errors == "log":
-        err_ours, err_theirs = os.pipe2(os.O_CLOEXEC)
-    elif errors == "drop":
-        err_theirs = subprocess.DEVNULL
+    with ExitStack() as opened:
+        in_theirs, in_ours = _kept(opened, os.pipe2(os.O_CLOEXEC))
+        out_ours, out_theirs = _kept(opened, os.pipe2(os.O_CLOEXEC))
+        err_ours, err_theirs = None, subprocess.STDOUT
+        if errors == "log":
+            err_ours, err_theirs = _kept(opened, os.pipe2(os.O_CLOEXEC))
+        elif errors == "drop":
+            err_theirs = subprocess.DEVNULL
+        opened.pop_all()
     for fd in (in_ours, out_ours, err_ours):
         if fd is not None:
             os.set_blocking(fd, False)
@@ -131,9 +136,18 @@ def _pipes(errors: Errors) -> tuple[Ends, _Theirs]:
 
 
 def _terminal() -> tuple[Ends, _Theirs]:
-    ours, theirs = os.openpty()
+    with ExitStack() as opened:
+        ours, theirs = _kept(opened, os.openpty())
+        copy = os.dup(ours)
+        opened.pop_all()
     os.set_blocking(ours, False)
-    return Ends(os.dup(ours), ours, None), _Theirs(theirs, theirs, theirs)
+    return Ends(copy, ours, None), _Theirs(theirs, theirs, theirs)
+
+
+def _kept(opened: ExitStack, pair: tuple[int, int]) -> tuple[int, int]:
+    """Both are closed if there are no descriptors for what else is needed."""
+    opened.callback(_close, *pair)
+    return pair
 
 
 # -- as whom -----------------------------------------------------------------------
@@ -311,6 +325,24 @@ class Child:
         self._timer = None
         if seconds is not None:
             self._timer = self._clock.callLater(seconds, self._signal, signal.SIGKILL)
+
+
+def launch(
+    reactor: IReactorFDSet,
+    clock: IReactorTime,
+    program: Program,
+    facts: Mapping[str, str],
+    exited: Callable[[int], None],
+) -> tuple[Child, Ends]:
+    """Run ``program`` as ``start`` does, and watch it."""
+    process, ends = start(program, facts)
+    try:
+        return Child(reactor, clock, process, exited), ends
+    except OSError as error:
+        process.kill()
+        process.wait()
+        _close(*ends)
+        raise _failure(program, error) from error
 
 
 @implementer(ICloseable)

@@ -12,7 +12,7 @@ from l7mp.interfaces import Note
 from l7mp.streams.murmur import Murmur
 from l7mp.streams.pipes import Inlet
 from l7mp.streams.pipestream import PipeStream
-from l7mp.streams.process import Child, Program, loss_of, start
+from l7mp.streams.process import Program, launch, loss_of
 from l7mp.streams.transport import LINGER
 
 VERDICT = 0.2
@@ -44,12 +44,12 @@ class ProcessStream(PipeStream):
         kill_after: float,
     ) -> None:
         """Raises ``LocalError`` if it cannot be run."""
-        process, ends = start(program, facts)
+        child, ends = launch(reactor, clock, program, facts, self._exited)
         self._program, self._kill_after = program, kill_after
         self._fate: Loss | None = None
         self._at_line_start = True
         super().__init__(reactor, clock, ends.stdout, ends.stdin)
-        self.child = Child(reactor, clock, process, self._exited)
+        self.child = child
         self._murmur = Murmur(clock, self._said)
         self._errors: Inlet | None = None
         if ends.stderr is not None:

@@ -13,7 +13,7 @@ from l7mp.interfaces import ICloseable
 from l7mp.streams.commons import Commons, SharedStream
 from l7mp.streams.murmur import Murmur
 from l7mp.streams.pipes import Inlet
-from l7mp.streams.process import Child, Program, loss_of, start
+from l7mp.streams.process import Child, Program, launch, loss_of
 
 
 class _Run:
@@ -21,12 +21,11 @@ class _Run:
 
     def __init__(self, house: SharedProgram) -> None:
         reactor, clock, program = house.reactor, house.clock, house.program
-        process, ends = start(program, {})
+        self.child, ends = launch(reactor, clock, program, {}, self._exited)
         self._name = program.command[0]
         self._fate: Loss | None = None
         self._errors: Inlet | None = None
         self.commons = Commons(reactor, clock, ends.stdin)
-        self.child = Child(reactor, clock, process, self._exited)
         self.commons.read_from(ends.stdout, self._silent)
         self._murmur = Murmur(clock, house.say)
         if ends.stderr is not None:
@@ -46,6 +45,11 @@ class _Run:
     def _exited(self, status: int) -> None:
         self._fate = loss_of(self._name, status)
         if not self.commons.is_reading or not self.commons.members:
+            self.finish(self._fate)
+
+    def clear_away(self) -> None:
+        """Nobody has heard the last of its output, nor will."""
+        if self._fate is not None and not self.commons.members:
             self.finish(self._fate)
 
     def finish(self, loss: Loss) -> None:
@@ -88,6 +92,8 @@ class SharedProgram:
         """A stream for one session; raises ``LocalError`` if it cannot be run."""
         if not self._runs or not self._runs[-1].child.is_running:
             # Of the others, some are still being heard.
+            for run in self._runs:
+                run.clear_away()
             self._runs = [run for run in self._runs if run.commons.members]
             self._runs.append(_Run(self))
         run = self._runs[-1]

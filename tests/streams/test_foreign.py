@@ -168,6 +168,10 @@ def test_what_waits_when_a_stream_is_closed_is_counted() -> None:
     assert deaf.stream.drops == {"closing": 6}
     deaf.stream.gone(Loss(Reason.FIN))
     assert deaf.stream.loss == Loss(Reason.DELETED)
+    other = Deaf()
+    other.stream.received(b"one")
+    other.stream.abort(Loss(Reason.DELETED))
+    assert other.stream.drops == {"aborted": 3}
 
 
 @pytest.mark.parametrize("way", ["close", "abort"])

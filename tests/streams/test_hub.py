@@ -41,6 +41,16 @@ def test_words_to_nobody_are_counted() -> None:
     assert member.drops == {"alone": 1}
 
 
+def test_who_has_left_is_not_heard() -> None:
+    """What it writes then reaches nobody, and is counted."""
+    room = Room(lambda: None)
+    (one, _), (_, sink) = joined(room), joined(room)
+    one.end()
+    one.write(b"by the way")
+    assert sink.written == []
+    assert one.drops == {"closed": 1}
+
+
 def test_a_slow_member_holds_up_nobody() -> None:
     """What a held member cannot hear waits for it alone."""
     room = Room(lambda: None)

@@ -8,7 +8,7 @@ from typing import Any
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import Note
 from l7mp.streams.association_stream import Manner
-from l7mp.streams.lanes import ROOM, Lane, Lanes
+from l7mp.streams.lanes import EACH, ROOM, Lane, Lanes
 from l7mp.testing import Memory
 from tests.streams.links import Bench, error
 
@@ -103,15 +103,25 @@ def test_a_held_lane_keeps_some() -> None:
     slow, sink = road.flowing(1)
     _, other = road.flowing(2)
     slow.hold("why")
-    road.came(bytes(ROOM), 1)
+    road.came(bytes(ROOM - EACH), 1)
     assert road.bench.it._is_reading
     road.came(b"o", 2)
     assert other.written == [b"o"]
     road.came(b"x", 1)
     assert not road.bench.it.is_reading
     slow.release("why")
-    assert [len(data) for data in sink.written] == [ROOM, 1]
+    assert [len(data) for data in sink.written] == [ROOM - EACH, 1]
     assert road.bench.link.watched == (True, False)
+
+
+def test_messages_of_hardly_anything_fill_the_room_too() -> None:
+    """Each costs more than its bytes, so that many small ones are no way around it."""
+    road = Road()
+    slow, _ = road.flowing(1)
+    slow.hold("why")
+    for _ in range(ROOM // EACH):
+        road.came(b"x", 1)
+    assert not road.bench.it.is_reading
 
 
 def test_a_lane_that_goes_holds_up_nobody() -> None:

@@ -277,6 +277,21 @@ async def test_an_interface_that_goes_down(
     assert place.shared.fileno() < 0
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_interface_that_goes_down_when_nobody_listens_any_more(
+    here: Make,
+) -> None:
+    """What was there goes with it, and whoever listened is not asked to come back."""
+    place = here()
+    with wire() as peer:
+        peer.send(frame())
+        await until(place.got)
+    place.shared.take_no_more()
+    place.shared._met(OSError(errno.ENETDOWN, "down"), None)
+    assert place.flows[b""].loss is not None
+    assert place.failures == 0
+
+
 class Broken:
     """A socket whose interface is down."""
 

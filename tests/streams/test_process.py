@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 
 from l7mp.errors import LocalError, Loss, Reason
-from l7mp.streams.process import Child, Program, loss_of, start
+from l7mp.streams.process import Child, Program, launch, loss_of, start
 from tests.streams.loopback import turn, until
 from tests.streams.test_access import as_nobody
 from tests.streams.test_pipes import pull
@@ -244,3 +246,33 @@ async def test_killing_does_not_take_a_turn() -> None:
     it.kill()
     assert statuses == [-signal.SIGKILL]
     assert it.pid > 0
+
+
+@pytest.mark.parametrize("call", ["pipe2", "openpty", "dup", "pidfd_open"])
+def test_when_there_are_no_descriptors_left(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that cannot have all of them has none, and nothing runs."""
+    program = Program(command=("sleep", "99"), pty=call in ("openpty", "dup"))
+    real, left = getattr(os, call), [1, 1] if call == "pipe2" else []
+
+    def scarce(*words: Any) -> Any:
+        if not left:
+            raise OSError(errno.EMFILE, "too many")
+        left.pop()
+        return real(*words)
+
+    made: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **more)
+            made.append(self)
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    monkeypatch.setattr(os, call, scarce)
+    with pytest.raises(LocalError, match="cannot run sleep: too many"):
+        launch(reactor, Clock(), program, {}, lambda _: None)
+    assert os.listdir("/proc/self/fd") == before
+    assert all(one.returncode is not None for one in made)

@@ -151,7 +151,7 @@ async def test_a_restart_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     run.source.inject(b"one")
     await run.gives(b"re one")
 
-    monkeypatch.setattr("l7mp.streams.processstream.start", fails)
+    monkeypatch.setattr("l7mp.streams.processstream.launch", fails)
     run.source.inject(b"crash")
     assert (await run.loss()).code == 7
     run.stream.unregisterProducer()

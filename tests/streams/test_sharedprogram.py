@@ -90,6 +90,21 @@ async def test_one_that_ends_with_nobody_there(made: list[World]) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_output_that_nobody_has_stayed_for(made: list[World]) -> None:
+    """It is open no longer when the next run begins."""
+    world = world_of(made, "sh", "-c", "head -c 99999 /dev/zero & exec sleep 0.1")
+    stream, heard = world.join()
+    await until(lambda: heard.got)
+    stream.hold("full")
+    await until(lambda: not world.children[0].is_running)
+    stream.abort(Loss(Reason.DELETED))
+    first = world.it._runs[0].commons
+    assert first.is_reading
+    world.join()
+    assert not first.is_reading
+
+
+@pytest_twisted.ensureDeferred
 async def test_it_goes_when_it_is_closed(made: list[World]) -> None:
     """Whoever still listens is told, and the program is made to go."""
     world = world_of(made, "sh", "-c", "echo ready; exec sleep 99")
