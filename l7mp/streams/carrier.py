@@ -208,9 +208,11 @@ class Carrier(DatagramReader):
             self._drop("malformed")
             return
         path = self._new(key)
-        self._station.input(path, packet)
-        self._station.settle()
-        self.release(path)
+        try:
+            self._station.input(path, packet)
+            self._station.settle()
+        finally:
+            self.release(path)
 
     def _met(self, error: OSError, peer: Sockaddr | None) -> None:
         """What the network says about a packet of ours."""

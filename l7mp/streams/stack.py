@@ -23,6 +23,7 @@ from l7mp.errors import LocalError, Loss, Reason
 from l7mp.interfaces import ICloseable
 from l7mp.streams.address import Numeric, Sockaddr, literal
 from l7mp.streams.association import Association, Owner
+from l7mp.streams.association_stream import Beginning
 from l7mp.streams.carrier import Carrier, Key, Path, open_raw, open_udp
 from l7mp.streams.endpoint import BACKLOG
 from l7mp.streams.userlink import UserLink
@@ -81,12 +82,19 @@ class _Gate:
             path = stack.path(number)
             link = UserLink(stack, sock, path, (self.doors[0].port, port))
             association = link.begin(stack.reactor, engine.streams(sock)[1])
-            for door in self.doors:
-                if door.admits(path):
-                    door.accept(association)
-                    break
-            else:
-                link.refuse()
+            self._let_in(association, path)
+
+    def _let_in(self, association: Association, path: Path) -> None:
+        association.owner = Beginning()
+        door = next((door for door in self.doors if door.admits(path)), None)
+        if door is None:
+            association.abort(Loss(Reason.REFUSED, "nobody listens at that address"))
+            return
+        try:
+            door.accept(association)
+        except BaseException:
+            association.abort(Loss(Reason.LOCAL, "a fault of ours"))
+            raise
 
 
 @implementer(ICloseable)
@@ -319,10 +327,14 @@ class Stack:
 
     def settle(self) -> None:
         dirty, self._dirty = self._dirty, {}
-        for sock in dirty:
-            link = self._links.get(sock)
-            if link is not None:
-                link.ready()
+        try:
+            while dirty:
+                link = self._links.get(dirty.popitem()[0])
+                if link is not None:
+                    link.ready()
+        finally:
+            for sock in dirty:  # somebody's fault is not the others'
+                self.touched(sock)
 
     # -- time -------------------------------------------------------------------------
 
@@ -342,7 +354,12 @@ class Stack:
             self._is_inside = False
         else:
             self._told = now
-        self.settle()
+        try:
+            self.settle()
+        finally:
+            self._tell_again(now)
+
+    def _tell_again(self, now: float) -> None:
         if len(self._links) > len(self._gates):
             self._busy = now
         if now - self._busy < AFTERGLOW:

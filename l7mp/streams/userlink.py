@@ -65,10 +65,6 @@ class UserLink:
         else:
             self.association.read(True)
 
-    def refuse(self) -> None:
-        """Nobody wants the association."""
-        self.abort()
-
     def unreachable(self, loss: Loss) -> None:
         """The network says that the peer is not there."""
         if self._is_connecting:

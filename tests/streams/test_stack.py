@@ -16,11 +16,11 @@ from l7mp.streams.address import V4
 from l7mp.streams.association import Association
 from l7mp.streams.association_stream import AssociationStream, Manner
 from l7mp.streams.kernelsctp import is_there
-from l7mp.streams.stack import AFTERGLOW, TICK, Stack
+from l7mp.streams.stack import AFTERGLOW, TICK, Door, Stack
 from l7mp.streams.usrsctp import MAX_MESSAGE
 from l7mp.testing import Memory
 from tests.streams.loopback import turn
-from tests.streams.userland import Collector, place, started, until, userland
+from tests.streams.userland import TUNING, Collector, place, started, until, userland
 
 FIN = Loss(Reason.FIN)
 
@@ -263,6 +263,30 @@ async def test_a_fault_costs_one_association() -> None:
         assert far.loss == Loss(Reason.LOCAL, "ZeroDivisionError: on purpose")
         well.write(b"data")
         await until(lambda: fine.got)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fault_of_a_listener_costs_what_came() -> None:
+    """The association is aborted, the fault is logged, and the others go on."""
+    async with userland() as land:
+        near, far = await land.pair()
+        there = Collector(far)
+        broken = land.stack.udp(place())
+
+        def fails(association: Association) -> None:
+            near.write(b"meanwhile")
+            raise ZeroDivisionError("on purpose")
+
+        door = Door([broken], 0, None, fails)
+        land.stack.listen(door, TUNING)
+        made = await land.attempt(door.port, udp_port=broken.own[1]).made
+        lost = AssociationStream(made, Manner())
+        Collector(lost)
+        await until(lambda: lost.loss and there.got)
+        assert lost.loss is not None
+        assert lost.loss.reason is Reason.RESET
+        assert land.stack._tick is not None
+        assert len(land.stack._paths) == 2
 
 
 @pytest_twisted.ensureDeferred
