@@ -385,9 +385,9 @@ def engine() -> Engine:
     for name in NAMES:
         try:
             return Engine(c.CDLL(name, use_errno=True))
-        except OSError:
+        except (OSError, AttributeError):  # not there, or too old
             continue
     raise LocalError(
-        "SCTP in user space needs libusrsctp, which is not installed:"
+        "SCTP in user space needs libusrsctp 0.9.4 or later, which is not installed:"
         " apt-get install libusrsctp2"
     )

@@ -167,9 +167,10 @@ def test_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str, **_: object) -> ctypes.CDLL:
         raise OSError(name)
 
-    monkeypatch.setattr(ctypes, "CDLL", missing)
-    with pytest.raises(LocalError, match="apt-get install libusrsctp2"):
-        engine.__wrapped__()
+    for strange in (missing, lambda name, **_: object()):
+        monkeypatch.setattr(ctypes, "CDLL", strange)
+        with pytest.raises(LocalError, match="apt-get install libusrsctp2"):
+            engine.__wrapped__()
 
 
 def test_a_socket_that_cannot_be_tuned_is_closed(
