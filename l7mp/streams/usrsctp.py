@@ -388,6 +388,6 @@ def engine() -> Engine:
         except (OSError, AttributeError):  # not there, or too old
             continue
     raise LocalError(
-        "SCTP in user space needs libusrsctp 0.9.4 or later, which is not installed:"
+        "SCTP in user space needs libusrsctp, which is not installed, or too old:"
         " apt-get install libusrsctp2"
     )
