@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -56,6 +57,8 @@ PAGE_HEAD = """\
 .. Made by ``make reference`` from the models and ``parts/``; do not edit.
 """
 
+_LINK = re.compile(r"`(\w+)`_(?!\w)")
+
 _WORDS: Mapping[Any, str] = {
     str: "text",
     int: "a whole number",
@@ -90,7 +93,14 @@ def page(words: Vocabulary, name: str, summary: str, told: str) -> str:
     parts += [
         _object(model) for model in _parts(described) if not issubclass(model, Spec)
     ]
-    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+    text = "\n".join(part.rstrip("\n") + "\n" for part in parts)
+    return _LINK.sub(lambda link: _reachable(link, text), text)
+
+
+def _reachable(link: re.Match[str], text: str) -> str:
+    """A link within a page, or the name of what is described elsewhere."""
+    name = link[1]
+    return link[0] if f".. _{name}:" in text else f"``{name}`` (see the configuration)"
 
 
 def _parts(known: list[type[BaseModel]]) -> Iterator[type[BaseModel]]:
