@@ -48,7 +48,7 @@ bench: ## measurements against other proxies
 
 matrix: ## prove every listener with every cluster, and write docs/matrix.md
 	@scripts/system-packages
-	@scripts/venv http2 test
+	@scripts/venv http2 tls test
 	@L7MP_MATRIX=1000 $(BIN)/python -m pytest --timeout 600 tests/conformance/test_matrix.py
 
 reference: ## write docs/configuration.rst anew from the models
