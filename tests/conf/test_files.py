@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import yaml
 import l7mp.protocols
 from l7mp import tap
 from l7mp.core.registry import Registry
+from l7mp.model import declared, edit
+from l7mp.model.viewer import Viewer
 from tests.conf.running import CONF, FILES, HOST
 
 PLACES = ("port", "filename", "interface", "path", "server")
@@ -24,6 +27,26 @@ def test_loads(name: str) -> None:
     options.parseOptions(["-c", str(CONF / name)])
     config = tap.configuration(options, Registry.discover(l7mp.protocols))
     assert config.listeners
+
+
+@pytest.mark.parametrize("is_recursive", [False, True])
+@pytest.mark.parametrize("name", FILES)
+def test_comes_back(name: str, is_recursive: bool) -> None:
+    """What REST shows of a configuration can be sent back, and changes nothing."""
+    options = tap.Options()
+    options.parseOptions(["-c", str(CONF / name)])
+    registry = Registry.discover(l7mp.protocols)
+    words = registry.vocabulary()
+
+    def shown(config: Any) -> Any:
+        view = Viewer(config, words.flow_of).config("1", (), is_recursive)
+        return json.loads(json.dumps(view.dump()))
+
+    config = tap.configuration(options, registry)
+    said = declared.Config.model_validate(shown(config), context=words)
+    change = edit.replace_all(config, words, said)
+    assert shown(change.config) == shown(edit.build(words, said)) == shown(config)
+    assert not change.severed
 
 
 def test_ports_are_distinct() -> None:
