@@ -92,6 +92,12 @@ class Context:
         """Tell the operator something about who asks."""
         self.observe(Warned(" ".join(self.owner), message))
 
+    def drops(self) -> dict[str, int]:
+        """Counts what comes to the listener that asks and reaches no session."""
+        metrics = self.services.get("metrics")
+        found: dict[str, int] = metrics.drops(self.owner[1]) if metrics else {}
+        return found
+
     def on_behalf_of(self, kind: str, name: str) -> Context:
         """The same world, seen by one listener or cluster."""
         return replace(self, owner=(kind, name))

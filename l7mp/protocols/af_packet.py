@@ -212,9 +212,7 @@ class _Listening:
         """Raises ``OSError``."""
         self._reactor, self._spec, self._wanted = context.reactor, spec, wanted
         self._accept = accept
-        self._drops: dict[str, int] = {}
-        if "metrics" in context.services:
-            self._drops = context.services["metrics"].drops(context.owner[1])
+        self._drops = context.drops()
         self._is_single = spec.sessions == "single"
         default = 0.0 if self._is_single else IDLE
         self._idle = default if spec.idle_timeout is None else spec.idle_timeout

@@ -173,8 +173,8 @@ def listen(
 
 def _count(context: Context) -> None:
     """What came to the listener was no header, or none came."""
-    if "metrics" in context.services:
-        context.services["metrics"].drops(context.owner[1])[NO_HEADER] += 1
+    drops = context.drops()
+    drops[NO_HEADER] = drops.get(NO_HEADER, 0) + 1
 
 
 def connect(

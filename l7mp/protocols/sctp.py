@@ -266,9 +266,7 @@ async def _listen(
 def _turned_away(context: Context) -> Callable[[str], None]:
     """Counts, and now and then warns of, peers that find no room."""
     warn = Sparing(context.reactor, context.warn, TURNED_AWAY)
-    drops: dict[str, int] = {}
-    if "metrics" in context.services:
-        drops = context.services["metrics"].drops(context.owner[1])
+    drops = context.drops()
 
     def turned_away(why: str) -> None:
         drops[why] = drops.get(why, 0) + 1

@@ -231,8 +231,7 @@ def _watched(
         shared = SharedSocket(context.reactor, sock, emptied)
     else:
         shared = KeyedSocket(context.reactor, sock, emptied, key_of)
-    if "metrics" in context.services:
-        shared.drops = context.services["metrics"].drops(context.owner[1])
+    shared.drops = context.drops()
     return shared
 
 

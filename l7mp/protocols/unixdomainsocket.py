@@ -246,9 +246,7 @@ def _hall(
         options.max_sessions or MOST, options.max_sessions_per_source
     )
     warn = Sparing(reactor, context.warn, TURNED_AWAY)
-    drops: dict[str, int] = {}
-    if "metrics" in context.services:
-        drops = context.services["metrics"].drops(context.owner[1])
+    drops = context.drops()
 
     def turned_away(why: str) -> None:
         drops[why] = drops.get(why, 0) + 1

@@ -11,6 +11,7 @@ import l7mp.protocols
 from l7mp.core.events import Warned
 from l7mp.core.registry import Context, Registry, Resources
 from l7mp.interfaces import ICloseable
+from l7mp.observers.metrics import Metrics
 from l7mp.protocols import discard, echo
 
 
@@ -107,3 +108,14 @@ def test_a_context_can_be_somebodys() -> None:
     """Protocols see on whose behalf they act."""
     context = Context(reactor=None, registry=Registry.of([]))
     assert context.on_behalf_of("cluster", "x").owner == ("cluster", "x")
+
+
+def test_what_reaches_no_session_is_counted_for_its_listener() -> None:
+    """In the metrics where there are any, and otherwise for nobody."""
+    metrics = Metrics()
+    context = Context(
+        reactor=None, registry=Registry.of([]), services={"metrics": metrics}
+    )
+    context.on_behalf_of("listener", "in").drops()["stranger"] = 2
+    assert metrics.drops("in") == {"stranger": 2}
+    assert Context(reactor=None, registry=Registry.of([])).drops() == {}
