@@ -59,11 +59,11 @@ class Origin:
     def __init__(
         self, version: int, keeping: Keeping | None, clock: Any, timeout: float
     ) -> None:
-        self._sock = socket.socket()
-        self._sock.bind((HOST, 0))
-        self.port: int = self._sock.getsockname()[1]
-        self._sock.listen()
-        self._sock.setblocking(False)
+        self.sock = socket.socket()
+        self.sock.bind((HOST, 0))
+        self.port: int = self.sock.getsockname()[1]
+        self.sock.listen()
+        self.sock.setblocking(False)
         to = tcp_endpoint(reactor, HOST, self.port)
         self.pool = Pool(clock, to, version, keeping)
         self.calling = Calling(clock, self.pool.again, timeout)
@@ -89,7 +89,7 @@ class Origin:
 
         def attempt() -> socket.socket | None:
             try:
-                return self._sock.accept()[0]
+                return self.sock.accept()[0]
             except BlockingIOError:
                 return None
 
@@ -105,14 +105,14 @@ class Origin:
     def connections(self) -> int:
         """How many connections wait to be accepted."""
         try:
-            self.conns.append(Conn(self._sock.accept()[0]))
+            self.conns.append(Conn(self.sock.accept()[0]))
         except BlockingIOError:
             return 0
         return 1
 
     def stop(self) -> None:
         """Listen no more."""
-        self._sock.close()
+        self.sock.close()
 
 
 async def hears(conn: Conn, words: bytes) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -12,6 +14,7 @@ from h2.settings import SettingCodes
 
 from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK
+from l7mp.streams import httpclient2
 from l7mp.streams.httpclient2 import MAX_STREAMS
 from tests.streams.loopback import turn, until
 from tests.streams.origin import (
@@ -276,15 +279,22 @@ async def test_a_server_that_speaks_something_else() -> None:
 
 
 @ensure
-async def test_a_server_that_asks_and_never_listens() -> None:
+async def test_a_server_that_asks_and_never_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What pings provoke is not collected for ever."""
+    monkeypatch.setattr(httpclient2, "MAX_UNREAD", 1 << 16)
     async with origin(2) as host:
+        host.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         call, _ = await host.call()
         server = await host.accept2()
         await server.request()
+        (connection,) = host.pool.connections
+        ours: Any = connection.transport
+        ours.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         ping = b"\0\0\x08\x06\0\0\0\0\0" + bytes(8)
         while call.loss is None:
-            server.conn.push(ping * 4096)
+            server.conn.push(ping * 256)
             await turn()
         assert status_of(call) == "protocol-error"
 
