@@ -166,10 +166,12 @@ class HTTP1(Engine):
 
     def _tunnel(self, about: Metadata) -> str:
         """What tunnel a request asks for and may have, if any."""
-        if about["body"] or about["version"] != "1.1":
+        if about["body"] or about["version"] not in {"1.0", "1.1"}:
             return ""
-        if about["method"] == "CONNECT":
+        if about["method"] == "CONNECT":  # which socat and ncat say in HTTP/1.0
             return CONNECT if self._settings.tunnel else ""
+        if about["version"] == "1.0":  # whose Upgrade is ignored (RFC 9110, 7.8)
+            return ""
         return upgrade_of(about["headers"]) if self._settings.upgrade else ""
 
     def _body(self, data: bytes) -> None:

@@ -33,6 +33,7 @@ RAW = pytest.mark.skipif(
 
 PEER = Path(__file__).parent / "sctp_peer.py"
 START = 40.0  # seconds that Python may take on a machine inside of this one
+ADDRESSES: list[str] = []
 SHOUT = 5003
 """Where socat of the machine answers in capitals."""
 

@@ -63,6 +63,11 @@ class Whole:
         endpoint of one that has any; ``match`` and ``rewrite`` are those of the rule,
         ``options`` the listener's. Returns the port, which the kernel chose.
         """
+        port: int = (await self.listen(listener, *stages, **route))["port"]
+        return port
+
+    async def listen(self, listener: Words, *stages: Words, **route: Any) -> Words:
+        """The same for what may have no port: where it is bound."""
         words = self.registry.vocabulary()
         clusters = [_cluster(at, dict(stage)) for at, stage in enumerate(stages)]
         names = [cluster["name"] for cluster in clusters]
@@ -90,8 +95,7 @@ class Whole:
 
         await self.proxy.edit(change)
         (address,) = [e.address for e in self.events if isinstance(e, Listening)]
-        port: int = address["port"]
-        return port
+        return address
 
     async def losses(self, count: int = 1) -> list[Loss]:
         """Why the first sessions to end have ended."""

@@ -30,6 +30,7 @@ async def asked(host: Web, data: bytes) -> tuple[Client, Exchange]:
     ("said", "status", "head"),
     [
         (CONNECT, b"HTTP/1.1 200 OK", b""),
+        (b"CONNECT example.org:443 HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK", b""),
         (UPGRADE, b"HTTP/1.1 101 Switching", b"connection: upgrade\r\nupgrade: foo"),
     ],
 )

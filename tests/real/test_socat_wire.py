@@ -1,0 +1,1 @@
+ADDRESSES: list[str] = []
