@@ -24,7 +24,7 @@ from tests.real.whole import until
 
 MISSING = "" if shutil.which("socat") else "socat is not installed"
 
-READY = (b" listening on ", b" receiving on ", b"starting data transfer loop")
+READY = (b" N listening ", b" N receiving ", b"starting data transfer loop")
 """What it says, with -dd, when peers may come."""
 
 
@@ -75,8 +75,8 @@ class Socat:
         with theirs, errors.open("wb") as log:
             self.process = subprocess.Popen(
                 ["socat", "-dd", *words],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=log,
                 start_new_session=True,  # what it starts is ended with it
             )

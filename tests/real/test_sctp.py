@@ -33,7 +33,6 @@ RAW = pytest.mark.skipif(
 
 PEER = Path(__file__).parent / "sctp_peer.py"
 START = 40.0  # seconds that Python may take on a machine inside of this one
-ADDRESSES: list[str] = []
 SHOUT = 5003
 """Where socat of the machine answers in capitals."""
 
@@ -51,6 +50,27 @@ def cluster(name: str, address: str, **spec: Any) -> dict[str, Any]:
     said = {"protocol": "SCTP", "port": SHOUT, **spec}
     return {"name": name, "spec": said, "endpoints": [{"spec": {"address": address}}]}
 
+
+CLIENTS = [
+    f"SCTP-CONNECT:{THERE}:7002",
+    f"SCTP4-CONNECT:{THERE}:7002",
+    "SCTP6-CONNECT:[::1]:7005",
+]
+"""How socat of the machine makes associations with a proxy that echoes."""
+
+VSOCK = ["socat", "-", "VSOCK-CONNECT:1:5008"]
+"""How the proxy reaches VSOCK: by a program, at the machine's own number."""
+
+SERVERS = {
+    "shout": f"SCTP-LISTEN:{SHOUT},reuseaddr,fork",
+    "SCTP4-LISTEN": "SCTP4-LISTEN:5004,reuseaddr,fork",
+    "SCTP6-LISTEN": "SCTP6-LISTEN:5006,reuseaddr,fork",
+    "VSOCK-LISTEN": "VSOCK-LISTEN:5008,fork",
+}
+"""Where socat of the machine answers in capitals, by the cluster that leads there."""
+
+ADDRESSES = [*CLIENTS, VSOCK[2], *SERVERS.values()]
+"""Everything in these tables."""
 
 SAY_46 = {"match": {"op": "test", "path": "/SCTP/ppid", "value": 46}}
 ECHO = {"name": "echo", "spec": {"protocol": "Echo"}}
@@ -105,7 +125,6 @@ def theirs() -> dict[str, Any]:
     return controlled(
         {
             "listeners": [
-                listener("to-shout", "shout", protocol="TCP", port=7001),
                 listener("echoes", "echo", **KERNEL, port=7002, address=both, ppid=9),
                 listener("to-user", "user", protocol="TCP", port=7003),
                 listener(
@@ -113,11 +132,22 @@ def theirs() -> dict[str, Any]:
                     address=["10.79.0.1", "10.79.1.1"],
                     options={"heartbeat": 0.5, "retransmissions": 6},
                 ),
+                listener("six", "echo", **KERNEL, port=7005, address="::1"),
+                *(
+                    listener(f"to-{name}", name, protocol="TCP", port=7100 + number)
+                    for number, name in enumerate(SERVERS)
+                ),
             ],
             "clusters": [
                 ECHO,
                 cluster("shout", f"{THERE},{ALSO_THERE}", engine="kernel"),
                 cluster("user", HERE, engine="kernel", port=6005),
+                cluster("SCTP4-LISTEN", THERE, engine="kernel", port=5004),
+                cluster("SCTP6-LISTEN", "::1", engine="kernel", port=5006),
+                {
+                    "name": "VSOCK-LISTEN",
+                    "spec": {"protocol": "STDIO-fork", "command": VSOCK},
+                },
             ],
         }
     )  # fmt: skip
@@ -135,10 +165,8 @@ class World:
         self.ours = self.network.start([*command, str(folder / "ours")], cwd=ROOT)
         self.machine.wait()
         self.theirs = self.machine.start([*command, str(folder / "theirs")])
-        self.shout = self.machine.start(
-            ["socat", f"SCTP-LISTEN:{SHOUT},reuseaddr,fork",
-             "SYSTEM:stdbuf -o0 tr a-z A-Z"]
-        )  # fmt: skip
+        for server in SERVERS.values():
+            self.machine.start(["socat", server, "SYSTEM:stdbuf -o0 tr a-z A-Z"])
         self.machine.run("echo 9899 > /proc/sys/net/sctp/udp_port")
 
     def wait(self) -> None:
@@ -229,15 +257,22 @@ def test_every_promise_of_the_kernel_s_sctp(world: World) -> None:
     assert b"skipped" not in pytest_there.output
 
 
-def test_a_kernel_listener_with_socat(world: World) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_kernel_listener_with_socat(world: World, client: str) -> None:
     """socat makes an association, says something, and hears it again."""
-    script = f"{{ echo hello; sleep 1; }} | socat - SCTP:{THERE}:7002"
+    script = f"""
+heard=$(mktemp)
+until_heard() {{ for _ in $(seq 100); do test -s $heard && break; sleep 0.1; done; }}
+{{ echo hello; until_heard; }} | socat - {client} > $heard
+cat $heard
+"""
     assert world.machine.run(script) == "hello\n"
 
 
-def test_a_kernel_cluster_with_socat(world: World) -> None:
-    """socat waits for associations at an address of two, and shouts back."""
-    assert ask(world, f"{THERE}:7001", b"hello\n") == b"HELLO\n"
+@pytest.mark.parametrize("number", range(len(SERVERS)), ids=SERVERS)
+def test_a_kernel_cluster_with_socat(world: World, number: int) -> None:
+    """At an address of two, by either version of IP, and by VSOCK, which takes a program."""
+    assert ask(world, f"{THERE}:{7100 + number}", b"hello\n") == b"HELLO\n"
 
 
 def test_a_multihomed_peer_of_the_kernel(world: World) -> None:

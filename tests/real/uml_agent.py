@@ -1,5 +1,5 @@
 """
-The first process of a user-mode Linux: loads SCTP, and runs what it finds to be run.
+The first process of a user-mode Linux: loads SCTP and VSOCK, and runs what it finds.
 
 It runs with nothing but Python's own library, and speaks to the test in files: the
 root of the machine is the root of the host.
@@ -97,7 +97,7 @@ class Runner:
 
 def main(folder: Path) -> None:
     try:
-        for name in ("hmac", "sctp", "veth"):
+        for name in ("hmac", "sctp", "veth", "vsock_loopback"):
             load(name)
         subprocess.run(["/bin/sh", "-ec", NETWORK], check=True)
         runner = Runner(folder)

@@ -174,6 +174,7 @@ async def test_a_client_that_vanishes() -> None:
     [
         get("/", "Connection: Upgrade", "Upgrade: h2c"),
         get("/", "Upgrade: foo"),
+        b"GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n",
         get("/", "Connection: Upgrade", "Upgrade: foo", "Content-Length: 1") + b"x",
     ],
 )
