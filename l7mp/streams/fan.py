@@ -21,6 +21,8 @@ from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK, IStream, Metadata, Note
 from l7mp.streams.framed import NO_BOUND
 from l7mp.streams.queueing import MAX_BYTES, MAX_MESSAGES, QueueingStream
+from l7mp.streams.stream import MAX_UNTOLD
+from l7mp.wire.httpmeta import without_length
 
 Mode = Literal["all", "mirror", "first"]
 
@@ -41,6 +43,8 @@ class Branch:
         self.backlog: deque[bytes] = deque()
         """What was written while it was being connected."""
         self.backlog_bytes = 0
+        self.facts: deque[Metadata] = deque(maxlen=MAX_UNTOLD)
+        """What it has said about an answer of which nothing has come yet."""
         self._fan = fan
 
     @property
@@ -92,6 +96,8 @@ class Fan(QueueingStream):
         self._mode, self._drops_lost = mode, drops_lost
         self._chosen = self.branches[0] if mode == "mirror" else None
         """The one whose answers count, if it is one."""
+        self._teller: Branch | None = None
+        """Of all whose answers count, the one that describes them."""
         self._producer: IPushProducer | None = None
         self._is_pressed = self._write_ended = False
         self._closing: Loss | None = None
@@ -140,6 +146,8 @@ class Fan(QueueingStream):
         for one in self.branches:
             if one is not branch:
                 self._retire(one, BEATEN)
+        while branch.facts:
+            self._describe(branch.facts.popleft())
         self.pressed()
 
     def _retire(self, branch: Branch, loss: Loss, *, at_once: bool = False) -> None:
@@ -179,10 +187,24 @@ class Fan(QueueingStream):
 
     def told(self, branch: Branch, facts: Metadata) -> None:
         """A branch has metadata about its answer."""
-        if self._counts(branch) and self._sink is not None:
+        if branch.is_out:
+            return
+        if self._mode == "first" and self._chosen is None:
+            branch.facts.append(facts)
+        elif self._mode == "all":
+            self._teller = self._teller or branch
+            if self._teller is branch:  # another would begin a second response
+                self._describe(without_length(facts))
+        elif self._counts(branch):
+            self._describe(facts)
+
+    def _describe(self, facts: Metadata) -> None:
+        if self._sink is not None:
             self._sink.describe(facts)
 
     def _ended(self, branch: Branch) -> None:
+        if branch.facts and not branch.is_out:
+            self.choose(branch)
         branch.has_ended = True
         self._check_end()
 

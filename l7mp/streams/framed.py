@@ -12,6 +12,7 @@ from l7mp.errors import Loss, Reason
 from l7mp.interfaces import SINK, IStream, Metadata, Note
 from l7mp.streams.queueing import QueueingStream
 from l7mp.wire.framing import MAX_MESSAGE, Codec, codec
+from l7mp.wire.httpmeta import without_length
 
 KEEP = 128 << 10
 """
@@ -120,7 +121,7 @@ class Framed(QueueingStream):
     def pass_on(self, facts: Metadata) -> None:
         """Metadata came with what is read."""
         if self._sink is not None:
-            self._sink.describe(facts)
+            self._sink.describe(without_length(facts))
 
     # -- the write half -----------------------------------------------------
 
@@ -147,7 +148,7 @@ class Framed(QueueingStream):
             self._sent_bytes -= self._sent.popleft()[0]
 
     def describe(self, facts: Metadata) -> None:
-        self._inner.describe(facts)
+        self._inner.describe(without_length(facts))
 
     def tell(self, hear: Callable[[Note], None]) -> None:
         self._inner.tell(hear)

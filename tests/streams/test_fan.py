@@ -264,6 +264,43 @@ def test_descriptions() -> None:
     assert world.sink.facts == [{"b": 2}]
 
 
+HEAD = {"HTTP": {"status": 200, "headers": {"content-length": "2"}, "begin": True}}
+
+
+def test_of_several_answers_one_is_described() -> None:
+    """What comes mixed is not what each was said to be, and has not its length."""
+    world = World(branches=2)
+    world.fan.branches[1].describe(HEAD)
+    world.fan.branches[0].describe(HEAD)
+    world.fan.branches[1].describe({"HTTP": {"trailers": {}}})
+    shown = {"HTTP": {"status": 200, "headers": {}, "begin": True}}
+    assert world.sink.facts == [shown, {"HTTP": {"trailers": {}}}]
+
+
+def test_the_first_to_answer_is_described() -> None:
+    """What others had said before of answers that did not come is not passed on."""
+    world = World("first")
+    for branch, status in zip(world.fan.branches, (1, 2, 3), strict=True):
+        branch.describe({"HTTP": {"status": status}})
+    assert world.sink.facts == []
+    world.branches[1].inject(b"mine")
+    assert world.sink.facts == [{"HTTP": {"status": 2}}]
+    world.fan.branches[0].describe({"HTTP": {"status": 4}})
+    world.fan.branches[1].describe({"HTTP": {"status": 5}})
+    assert world.sink.facts[1:] == [{"HTTP": {"status": 5}}]
+
+
+def test_an_answer_may_have_nothing_but_a_description() -> None:
+    """As with the status 204; an end about which nothing was said is no answer."""
+    world = World("first", branches=2)
+    world.branches[0].hang_up()
+    assert world.branches[1].closed is None
+    world.fan.branches[1].describe({"HTTP": {"status": 204}})
+    world.branches[1].hang_up()
+    assert world.sink.facts == [{"HTTP": {"status": 204}}]
+    assert world.sink.ended
+
+
 @pytest.mark.parametrize("leave", [Fan.close, Fan.abort])
 def test_the_end(leave: Callable[[Fan, Loss], None]) -> None:
     """Closed or aborted, every branch goes, and then the fan is lost."""

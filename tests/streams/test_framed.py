@@ -101,6 +101,16 @@ def test_pressure_and_words_pass_through() -> None:
     assert sink.facts == [{"b": 2}]
 
 
+def test_lengths_are_those_of_no_frames() -> None:
+    """A Content-Length that was said of messages, or of frames, is not passed on."""
+    inner, stream, sink = made()
+    head = {"HTTP": {"status": 200, "headers": {"Content-Length": "9", "a": "b"}}}
+    stream.describe(head)
+    stream.pass_on(head)
+    shown = {"HTTP": {"status": 200, "headers": {"a": "b"}}}
+    assert inner.facts == sink.facts == [shown]
+
+
 def test_it_says_nothing_to_nobody() -> None:
     """Metadata that comes before there is a sink is not passed on."""
     framed(Memory(Kind.BYTES), "u8").pass_on({"a": 1})
