@@ -161,6 +161,12 @@ class Fan(QueueingStream):
         if stream is not None and stream.loss is None:
             (stream.abort if at_once else stream.close)(loss)
 
+    @property
+    def is_complete(self) -> bool:  # type: ignore[override]
+        """Whether everybody is whose answers count, be they there or gone."""
+        counting = [one.stream for one in self.branches if self._counts(one)]
+        return all(stream is not None and stream.is_complete for stream in counting)
+
     # -- the read half ------------------------------------------------------
 
     def _pause(self) -> None:

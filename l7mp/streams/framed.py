@@ -68,6 +68,11 @@ class Framed(QueueingStream):
         inner.release(SINK)
         inner.when_lost().addCallback(self._inner_lost)
 
+    @property
+    def is_complete(self) -> bool:  # type: ignore[override]
+        """As complete as what is inside."""
+        return self._inner.is_complete
+
     # -- the read half ------------------------------------------------------
 
     def _pause(self) -> None:

@@ -290,6 +290,22 @@ def test_the_first_to_answer_is_described() -> None:
     assert world.sink.facts[1:] == [{"HTTP": {"status": 5}}]
 
 
+@pytest.mark.parametrize("mode", ["all", "mirror", "first"])
+def test_it_is_complete_when_all_that_count_are(mode: str) -> None:
+    """Nothing is connected again for a response that is there, also when that is over."""
+    world = World(mode, branches=2)
+    seen = [world.fan.is_complete]
+    for branch in world.branches:
+        branch.is_complete = True
+        branch.inject(b"answer")
+        seen.append(world.fan.is_complete)
+    world.fan.end()
+    for branch in world.branches:
+        branch.vanish(Reason.FIN)
+    assert world.fan.loss == FIN
+    assert [*seen, world.fan.is_complete] == [False, mode != "all", True, True]
+
+
 def test_an_answer_may_have_nothing_but_a_description() -> None:
     """As with the status 204; an end about which nothing was said is no answer."""
     world = World("first", branches=2)

@@ -101,6 +101,14 @@ def test_pressure_and_words_pass_through() -> None:
     assert sink.facts == [{"b": 2}]
 
 
+def test_it_is_as_complete_as_what_is_inside() -> None:
+    """A response in frames is no less a response."""
+    inner, stream, _ = made()
+    assert not stream.is_complete
+    inner.is_complete = True
+    assert stream.is_complete
+
+
 def test_lengths_are_those_of_no_frames() -> None:
     """A Content-Length that was said of messages, or of frames, is not passed on."""
     inner, stream, sink = made()
