@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IProducer,
     IPushProducer,
     IReactorFDSet,
@@ -18,6 +17,7 @@ from l7mp.errors import Loss
 from l7mp.interfaces import Kind
 from l7mp.streams.pipes import FIN, Inlet, Outlet
 from l7mp.streams.queueing import QueueingStream
+from l7mp.streams.timer import Timer
 from l7mp.streams.transport import FLUSH
 
 SILENCE = 1.0
@@ -180,7 +180,7 @@ class SharedStream(QueueingStream):
         self._write_ended = False
         self._leaving: Loss | None = None
         self._last = 0.0
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(commons.clock)
 
     # -- the read half ------------------------------------------------------
 
@@ -236,7 +236,7 @@ class SharedStream(QueueingStream):
         self._write_ended = True
         if self._commons.lingers and not self.read_ended:
             self._last = self._commons.clock.seconds()
-            self._set_timer(SILENCE, self._waited)
+            self._timer.set(SILENCE, self._waited)
         else:
             self._had_enough()
 
@@ -247,7 +247,7 @@ class SharedStream(QueueingStream):
             self._last = now
         left = self._last + SILENCE - now
         if left > 0:
-            self._set_timer(left, self._waited)
+            self._timer.set(left, self._waited)
         else:
             self._had_enough()
 
@@ -261,7 +261,7 @@ class SharedStream(QueueingStream):
         """Go, as soon as what was written has left."""
         if self.loss is None and self._leaving is None:
             self._leaving = loss
-            self._set_timer(FLUSH, self._gone)
+            self._timer.set(FLUSH, self._gone)
             if not self._commons.has_unwritten:
                 self._gone()
 
@@ -272,7 +272,7 @@ class SharedStream(QueueingStream):
 
     def _gone(self) -> None:
         assert self._leaving is not None, "nobody wants to go"
-        self._set_timer(None)
+        self._timer.cancel()
         self._commons.leave(self)
         self._lose(self._leaving)
 
@@ -280,7 +280,7 @@ class SharedStream(QueueingStream):
         """What is shared is no more."""
         if not loss.code:
             self._read_ended()
-        self._set_timer(None)
+        self._timer.cancel()
         self._commons.leave(self)
         self._lose(self._leaving or loss)
 
@@ -293,15 +293,6 @@ class SharedStream(QueueingStream):
 
     def abort(self, loss: Loss) -> None:
         self._discard_queue("aborted")
-        self._set_timer(None)
+        self._timer.cancel()
         self._commons.leave(self)
         self._lose(loss)
-
-    def _set_timer(
-        self, seconds: float | None, act: Callable[[], object] | None = None
-    ) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None and act is not None:
-            self._timer = self._commons.clock.callLater(seconds, act)

@@ -11,11 +11,9 @@ from __future__ import annotations
 import errno
 import mmap
 import socket
-from collections.abc import Callable
 
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IProducer,
     IReactorFDSet,
     IReactorTime,
@@ -28,6 +26,7 @@ from l7mp.errors import Loss, Reason
 from l7mp.interfaces import Kind
 from l7mp.streams.outbox import Outbox
 from l7mp.streams.stream import Stream
+from l7mp.streams.timer import Timer
 from l7mp.streams.transport import FLUSH, LINGER
 from l7mp.streams.udpsocket import drop_reason
 from l7mp.streams.udpsocket import loss_of as datagram_loss
@@ -79,7 +78,7 @@ class MessageDescriptor(Stream):
         self._write_ended = self._shut_down = False
         self._closing: Loss | None = None
         self._fate: Loss | None = None  # known, but not yet told
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(clock)
         sock.setblocking(False)
 
     # -- what a protocol says otherwise ----------------------------------------
@@ -244,7 +243,7 @@ class MessageDescriptor(Stream):
     def _fail(self, loss: Loss) -> None:
         self._fate = loss
         self._reactor.removeWriter(self)
-        self._set_timer(0, lambda: self._failed(loss))
+        self._timer.set(0, lambda: self._failed(loss))
 
     def _failed(self, loss: Loss) -> None:
         if self._is_reading:
@@ -296,7 +295,7 @@ class MessageDescriptor(Stream):
         if self.read_ended:
             self._leave(Loss(Reason.FIN))
         elif self._closing is not None:
-            self._set_timer(LINGER, lambda: self._leave(Loss(Reason.FIN)))
+            self._timer.set(LINGER, lambda: self._leave(Loss(Reason.FIN)))
 
     def unsent(self) -> list[bytes]:
         return self._outbox.pieces()
@@ -312,9 +311,9 @@ class MessageDescriptor(Stream):
         if not self.read_ended:
             self._reactor.addReader(self)
         if self._shut_down:
-            self._set_timer(LINGER, lambda: self._leave(loss))
+            self._timer.set(LINGER, lambda: self._leave(loss))
         else:
-            self._set_timer(FLUSH, lambda: self._leave(loss))
+            self._timer.set(FLUSH, lambda: self._leave(loss))
             self.end()
 
     def abort(self, loss: Loss) -> None:
@@ -323,18 +322,9 @@ class MessageDescriptor(Stream):
     def _leave(self, loss: Loss) -> None:
         if self.loss is not None:
             return
-        self._set_timer(None)
+        self._timer.cancel()
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
         self._sock.close()
         self._space = None
         self._lose(self._closing or loss)
-
-    def _set_timer(
-        self, seconds: float | None, act: Callable[[], object] | None = None
-    ) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None and act is not None:
-            self._timer = self._clock.callLater(seconds, act)

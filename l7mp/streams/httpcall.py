@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IProducer
+from twisted.internet.interfaces import IProducer
 from twisted.python.failure import Failure
 
 from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import IStream, Kind, Metadata
 from l7mp.streams.http import Headers, encoded
 from l7mp.streams.stream import Stream
+from l7mp.streams.timer import Timer
 from l7mp.streams.transport import FLUSH, LINGER
 from l7mp.wire.httprequest import (
     CONNECT,
@@ -118,7 +119,7 @@ class Call(Stream):
         self.is_over = False
         """Nothing is read or written any more."""
         self._closing: Loss | None = None
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(calling.clock)
         self._dialing: Deferred[IStream] | None = None
         """Another connection, in place of one that was no good."""
 
@@ -131,7 +132,7 @@ class Call(Stream):
             self._await_response()
             return
         if self.request.expects and self._blocked:
-            self._set_timer(EXPECT_TIME, self._unblock)
+            self._timer.set(EXPECT_TIME, self._unblock)
             return
         self._unblock()
         self._send_early(line)
@@ -166,7 +167,7 @@ class Call(Stream):
     def inform(self, status: int, headers: Headers) -> None:
         """An interim response came."""
         if status == 100:
-            self._set_timer(None)
+            self._timer.cancel()
             self._unblock()
         elif not self._awaits_tunnel:
             self._tell(response_facts(status, headers))
@@ -175,7 +176,7 @@ class Call(Stream):
         """The head of the response came; it does not open a tunnel."""
         self._answered = True
         self._calling.spent()
-        self._set_timer(None)
+        self._timer.cancel()
         self._early.clear()
         if self._awaits_tunnel:
             self._refused(status)
@@ -187,7 +188,7 @@ class Call(Stream):
         self._answered = self._tunnelling = True
         self._calling.spent()
         self._line = line
-        self._set_timer(None)
+        self._timer.cancel()
         waiting, self._opened = self._opened, None
         if waiting is None:
             self._tell(response_facts(status, headers))
@@ -241,7 +242,7 @@ class Call(Stream):
 
     def _try_again(self) -> None:
         self._tries += 1
-        self._set_timer(None)
+        self._timer.cancel()
         self._block()
         dialing = self._dialing = self._calling.again(self)
         dialing.addErrback(self._never_again)
@@ -302,7 +303,7 @@ class Call(Stream):
         """The server wants the body, or never says whether it does."""
         if not self._blocked:
             return
-        self._set_timer(None)
+        self._timer.cancel()
         self._blocked = False
         producer = self._producer
         if self._line is not None and producer is not None and not self._write_ended:
@@ -355,7 +356,7 @@ class Call(Stream):
                 line.end_half()
             return
         self.unregisterProducer()
-        self._set_timer(None)
+        self._timer.cancel()
         line.finish(self._trailers)
         if self._complete:
             self._done(Loss(Reason.FIN))
@@ -364,7 +365,7 @@ class Call(Stream):
 
     def _await_response(self) -> None:
         if self._calling.timeout and not self._answered:
-            self._set_timer(self._calling.timeout, self._too_late)
+            self._timer.set(self._calling.timeout, self._too_late)
 
     def _too_late(self) -> None:
         limit = self._calling.timeout
@@ -400,7 +401,7 @@ class Call(Stream):
             self.is_over = True
         if self.loss is None:
             line.resume()
-            self._set_timer(FLUSH if self._tunnelling else LINGER, self._part)
+            self._timer.set(FLUSH if self._tunnelling else LINGER, self._part)
 
     def _part(self) -> None:
         line, self._line = self._line, None
@@ -421,7 +422,7 @@ class Call(Stream):
             self._dialing.cancel()
 
     def _done(self, loss: Loss) -> None:
-        self._set_timer(None)
+        self._timer.cancel()
         self.is_over = True
         self._line = None
         if self._early:
@@ -431,15 +432,6 @@ class Call(Stream):
         self._lose(loss)
         if waiting is not None:
             waiting.errback(RemoteError(loss))
-
-    def _set_timer(
-        self, seconds: float | None, act: Callable[[], object] | None = None
-    ) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None and act is not None:
-            self._timer = self._calling.clock.callLater(seconds, act)
 
 
 def opens_tunnel(request: Request, status: int) -> bool:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IProducer,
     IReactorFDSet,
     IReactorTime,
@@ -15,6 +12,7 @@ from l7mp.errors import Loss, Reason
 from l7mp.interfaces import Kind
 from l7mp.streams.pipes import FIN, Inlet, Outlet
 from l7mp.streams.stream import Stream
+from l7mp.streams.timer import Timer
 from l7mp.streams.transport import FLUSH
 
 ONE_WAY = "one-way"
@@ -52,7 +50,7 @@ class PipeStream(Stream):
             self._outlet = self._outlet_of(outlet)
         self._write_ended = False
         self._closing: Loss | None = None
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(clock)
 
     def _outlet_of(self, fd: int) -> Outlet:
         return Outlet(self._reactor, self._clock, fd, self._broke, self._emptied)
@@ -163,7 +161,7 @@ class PipeStream(Stream):
         if self._write_ended and self._outlet is None:
             self._leave(loss)
             return
-        self._set_timer(FLUSH, lambda: self._leave(loss))
+        self._timer.set(FLUSH, lambda: self._leave(loss))
         if self._inlet is not None:
             self._inlet.go()
         self.end()
@@ -174,18 +172,9 @@ class PipeStream(Stream):
     def _leave(self, loss: Loss) -> None:
         if self.loss is not None:
             return
-        self._set_timer(None)
+        self._timer.cancel()
         for end in (self._inlet, self._outlet):
             if end is not None:
                 end.close()
         self._inlet = None
         self._lose(self._closing or loss)
-
-    def _set_timer(
-        self, seconds: float | None, act: Callable[[], object] | None = None
-    ) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None and act is not None:
-            self._timer = self._clock.callLater(seconds, act)

@@ -87,14 +87,14 @@ class ProcessStream(PipeStream):
         if outlet is not None:
             outlet.close()
         if self._closing is not None:
-            self._set_timer(LINGER, self._hint)
+            self._timer.set(LINGER, self._hint)
 
     def _broke(self, loss: Loss) -> None:
         """It reads no more, which need not be its end."""
         self._write_ended = True
         self._give_up_writing()
         if self._closing is not None:
-            self._set_timer(LINGER, self._hint)
+            self._timer.set(LINGER, self._hint)
 
     # -- its end --------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class ProcessStream(PipeStream):
         elif self._fate is not None:
             self._finish(self._fate)
         elif self._closing is None:
-            self._set_timer(VERDICT, self._late_end)
+            self._timer.set(VERDICT, self._late_end)
 
     def _late_end(self) -> None:
         """It lives on without an output."""
@@ -133,7 +133,7 @@ class ProcessStream(PipeStream):
             self._closing = loss
             if self._inlet is not None:
                 self._inlet.go()
-            self._set_timer(LINGER, self._hint)
+            self._timer.set(LINGER, self._hint)
         else:
             super().close(loss)
 

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.streams.backlog import backlog
+from l7mp.streams.timer import Timer
 from l7mp.streams.tls_context import NoProtocol
 from l7mp.streams.tls_peer import Judge, facts_of
 from l7mp.streams.tls_words import tls_loss
@@ -80,7 +81,7 @@ class TLSTransport(Protocol):
         self._connection, self._judge = end
         self._limit, self._is_server = limit, is_server
         self.above: IProtocol | None = None
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(clock)
         self._paused = self._behind = False
         self._fin = False  # of the transport below
         self._peer_ended = self._ended = False  # by alerts
@@ -105,7 +106,7 @@ class TLSTransport(Protocol):
     def connectionMade(self) -> None:
         self._raw = self.transport
         if self._limit:
-            self._set_timer(self._limit, self._late)
+            self._timer.set(self._limit, self._late)
         self._shake_hands()
 
     def _late(self) -> None:
@@ -124,7 +125,7 @@ class TLSTransport(Protocol):
             self._fail(Loss(Reason.TLS, problem) if problem else tls_loss(error))
         else:
             self._flush()
-            self._set_timer(None)
+            self._timer.cancel()
             self.tls_facts = facts_of(self._connection, self._is_server)
             self._established()
 
@@ -147,7 +148,7 @@ class TLSTransport(Protocol):
             return
         self._fate = loss
         self._flush()
-        self._set_timer(LINGER, self._raw.abortConnection)
+        self._timer.set(LINGER, self._raw.abortConnection)
         self._raw.unregisterProducer()
         if self._fin:
             self._raw.loseConnection()
@@ -328,7 +329,7 @@ class TLSTransport(Protocol):
             above.writeConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._set_timer(None)
+        self._timer.cancel()
         if self._tidying is not None:
             self._tidying.cancel()
             self._tidying = None
@@ -343,12 +344,3 @@ class TLSTransport(Protocol):
             loss = CUT
         above = self.above
         above.connectionLost(Failure(RemoteError(loss)) if loss else reason)
-
-    def _set_timer(
-        self, seconds: float | None, act: Callable[[], object] | None = None
-    ) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None and act is not None:
-            self._timer = self._clock.callLater(seconds, act)

@@ -7,7 +7,6 @@ from typing import cast
 
 from twisted.internet.error import ConnectionDone, TimeoutError
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IHalfCloseableProtocol,
     IProducer,
     IReactorTime,
@@ -20,6 +19,7 @@ from l7mp.errors import Loss, Reason, RemoteError
 from l7mp.interfaces import IFlowTransport, Kind, Note
 from l7mp.streams.backlog import unsent
 from l7mp.streams.stream import Stream
+from l7mp.streams.timer import Timer
 
 FLUSH = 30.0
 """Seconds that a closing stream may take to get rid of what was written."""
@@ -56,7 +56,7 @@ class TransportStream(Stream):
         self._clock = clock
         self._write_ended = self._flushed = False
         self._closing: Loss | None = None
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(clock)
         transport.pauseProducing()
         facts = getattr(transport, "tls_facts", None)
         if facts:
@@ -116,7 +116,7 @@ class TransportStream(Stream):
         if self._closing is not None or self.loss is not None:
             return
         self._closing = loss
-        self._set_timer(FLUSH, self.transport.abortConnection)
+        self._timer.set(FLUSH, self.transport.abortConnection)
         if not self.read_ended:
             self.transport.resumeProducing()
         self.end()
@@ -127,7 +127,7 @@ class TransportStream(Stream):
         """Everything written has left, and so has our end."""
         self._flushed = True
         if self._closing is not None and not self.read_ended:
-            self._set_timer(LINGER, self.transport.loseConnection)
+            self._timer.set(LINGER, self.transport.loseConnection)
 
     def abort(self, loss: Loss) -> None:
         if self.loss is None:
@@ -141,17 +141,8 @@ class TransportStream(Stream):
 
     def gone(self, loss: Loss) -> None:
         """The transport is no more."""
-        self._set_timer(None)
+        self._timer.cancel()
         self._lose(self._closing or loss)
-
-    def _set_timer(
-        self, seconds: float | None, act: Callable[[], object] | None = None
-    ) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None and act is not None:
-            self._timer = self._clock.callLater(seconds, act)
 
 
 @implementer(IHalfCloseableProtocol)

@@ -26,6 +26,7 @@ from l7mp.streams.census import Census
 from l7mp.streams.descriptor import BUDGET, LARGEST, MessageDescriptor
 from l7mp.streams.outbox import Outbox
 from l7mp.streams.queueing import QueueingStream
+from l7mp.streams.timer import Timer
 from l7mp.streams.transport import FLUSH
 from l7mp.streams.udpsocket import drop_reason
 from l7mp.streams.unixsocket import (
@@ -66,7 +67,7 @@ class DatagramPeer(QueueingStream):
         self.idle_timeout = idle_timeout
         self._hall, self._outbox = hall, Outbox()
         self._closing: Loss | None = None
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(hall.clock)
 
     received = QueueingStream._arrived  # noqa: SLF001  # ours, and one call less
     """The peer sent this."""
@@ -117,7 +118,7 @@ class DatagramPeer(QueueingStream):
 
     def _doom(self, loss: Loss) -> None:
         """The peer is gone, though not in the middle of what goes on right now."""
-        self._set_timer(0, lambda: self._leave(Loss(Reason.REFUSED, loss.detail)))
+        self._timer.set(0, lambda: self._leave(Loss(Reason.REFUSED, loss.detail)))
 
     def try_again(self) -> bool:
         """Send what waits; whether any of it has left."""
@@ -150,7 +151,7 @@ class DatagramPeer(QueueingStream):
             self._leave(loss)
             return
         self._closing = loss
-        self._set_timer(FLUSH, lambda: self._leave(loss))
+        self._timer.set(FLUSH, lambda: self._leave(loss))
 
     def abort(self, loss: Loss) -> None:
         self._discard_queue("aborted")
@@ -158,18 +159,9 @@ class DatagramPeer(QueueingStream):
 
     def _leave(self, loss: Loss) -> None:
         # The peer's next datagram begins anew, whatever the loss brings about.
-        self._set_timer(None)
+        self._timer.cancel()
         self._hall.forget(self)
         self._lose(self._closing or loss)
-
-    def _set_timer(
-        self, seconds: float | None, act: Callable[[], object] | None = None
-    ) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if seconds is not None and act is not None:
-            self._timer = self._hall.clock.callLater(seconds, act)
 
 
 @implementer(IReadDescriptor)
@@ -358,7 +350,7 @@ class DatagramFlow(MessageDescriptor):
         self._wait(self._linger)
 
     def _wait(self, seconds: float) -> None:
-        self._set_timer(seconds, self._waited)
+        self._timer.set(seconds, self._waited)
 
     def _waited(self) -> None:
         left = self._last + self._linger - self._clock.seconds()
