@@ -102,7 +102,7 @@ class TransportStream(Stream):
         self.transport.write(data)
 
     def end(self) -> None:
-        if self._write_ended:
+        if self._write_ended or self.loss is not None:
             return
         self._write_ended = True
         # Twisted ends no connection whose paused producer might have more to say.

@@ -67,6 +67,8 @@ class Traits:
     """Whether the other side hears that a peer has gone."""
     has_reset: bool = True
     """Whether that can be told apart from going in good order."""
+    has_empty: bool = True
+    """Whether an empty message can be told from the end."""
     one_at_a_time: str = ""
     """Why there cannot be several sessions at once."""
 
@@ -81,6 +83,8 @@ class Front:
     """What the listener is told, given a folder to put sockets into."""
     dial: Callable[[dict[str, Any], Path], End]
     """A client, given where the listener is bound."""
+    network: bool = False
+    """Whether it needs a network of its own."""
 
 
 class Upstream(Protocol):
@@ -108,6 +112,8 @@ class Back:
     name: str
     traits: Traits
     serve: Callable[[Path], Upstream]
+    network: bool = False
+    """Whether it needs a network of its own."""
 
 
 Answer = Callable[[bytes], bytes | None]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.process import reapProcessHandlers
 
 import l7mp.protocols
 from l7mp.admin.api import resource
@@ -22,6 +23,7 @@ from l7mp.model.config import Config
 from l7mp.observers.journal import Journal
 from l7mp.observers.metrics import Metrics
 from tests.conformance.ends import Back, End, Front, Inner, Upstream, heard
+from tests.conformance.packets import network
 from tests.protocols.real import anywhere
 from tests.streams.loopback import until
 
@@ -134,7 +136,7 @@ class Pair:
         """Let those leave whose peers have."""
         self.poll()
         for end in self._ends:
-            if end.ended:
+            if end.ended or end.broken:
                 end.leave()
         return True
 
@@ -145,6 +147,7 @@ class Pair:
         if self.upstream is not None:
             self.upstream.stop()
         await self.proxy.stopService()
+        await until(lambda: not reapProcessHandlers)  # no child is left
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -153,9 +156,11 @@ async def pair(
     front: Front, back: Back | Inner, *, idle: float | None = None, **route: Any
 ) -> AsyncIterator[Pair]:
     """A pair that is open, and closed in the end."""
-    made = Pair(front, back)
-    try:
-        await made.open(idle=idle, **route)
-        yield made
-    finally:
-        await made.close()
+    needs_network = front.network or (isinstance(back, Back) and back.network)
+    with network() if needs_network else nullcontext():
+        made = Pair(front, back)
+        try:
+            await made.open(idle=idle, **route)
+            yield made
+        finally:
+            await made.close()

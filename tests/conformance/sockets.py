@@ -6,6 +6,9 @@ import errno
 import os
 import socket
 import struct
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ class SocketEnd:
         self.chunks: list[bytes] = []
         self.ended = self.broken = False
         self._unsaid = bytearray()
+        self._unsent: deque[bytes] = deque()
+        """Messages that the kernel did not take yet."""
         self._finishing = self._leaving = False
 
     def poll(self) -> None:
@@ -52,12 +57,14 @@ class SocketEnd:
 
     def say(self, data: bytes) -> None:
         if self._messages:
-            self.sock.send(data)
+            self._unsent.append(data)
         else:
             self._unsaid += data
-            self._flush()
+        self._flush()
 
     def _flush(self) -> None:
+        if not _sent(self._unsent, self.sock.send):
+            return
         while self._unsaid:
             try:
                 del self._unsaid[: self.sock.send(self._unsaid)]
@@ -152,9 +159,23 @@ def unix_client(kind: socket.SocketKind) -> Any:
         if kind is socket.SOCK_DGRAM:
             sock.bind("")  # an abstract name of the kernel's choice
         sock.connect(address["filename"])
+        if kind is socket.SOCK_DGRAM:
+            sock.setblocking(False)
+            return DatagramEnd(sock)
         return SocketEnd(sock, messages=kind is not socket.SOCK_STREAM)
 
     return dial
+
+
+def _sent(messages: deque[bytes], send: Callable[[bytes], object]) -> bool:
+    """Whether the kernel takes all of them, which it does one by one."""
+    while messages:
+        try:
+            send(messages[0])
+        except BlockingIOError:
+            return False
+        messages.popleft()
+    return True
 
 
 # -- datagrams ------------------------------------------------------------------
@@ -165,10 +186,13 @@ class DatagramEnd:
 
     def __init__(self, sock: socket.socket, peer: Any = None) -> None:
         self.sock, self._peer = sock, peer
+        self._unsent: deque[bytes] = deque()
         self.chunks: list[bytes] = []
         self.ended = self.broken = False
 
     def poll(self) -> None:
+        if self.sock.fileno() >= 0:
+            _sent(self._unsent, self._send)
         while self._peer is None and self.sock.fileno() >= 0:
             try:
                 self.chunks.append(self.sock.recv(1 << 17))
@@ -177,8 +201,13 @@ class DatagramEnd:
                 return
 
     def say(self, data: bytes) -> None:
+        self._unsent.append(data)
+        _sent(self._unsent, self._send)
+
+    def _send(self, data: bytes) -> None:
         if self._peer is None:
-            self.sock.send(data)
+            with suppress(ConnectionRefusedError):  # about an earlier one
+                self.sock.send(data)
         else:
             self.sock.sendto(data, self._peer)
 
@@ -204,9 +233,10 @@ class _Shared(DatagramEnd):
         self._server = server
 
     def poll(self) -> None:
+        super().poll()
         self._server.pump()
 
-    def say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         self._server.sock.sendto(data, self._peer)
 
     def close(self) -> None:
@@ -301,7 +331,21 @@ def _unix(folder: Path) -> Upstream:
     return StreamServer({"protocol": "UnixDomainSocket"}, str(folder / "up"))
 
 
+def _unix_packets(folder: Path) -> Upstream:
+    spec = {"protocol": "UnixDomainSocket", "type": "seqpacket"}
+    return StreamServer(spec, str(folder / "up"), kind=socket.SOCK_SEQPACKET)
+
+
+def _unix_datagrams(folder: Path) -> Upstream:
+    spec = {"protocol": "UnixDomainSocket", "type": "dgram", "options": BRIEF}
+    return DatagramServer(spec, str(folder / "up"))
+
+
 BYTES = Traits(Kind.BYTES)
+PACKETS = Traits(Kind.DATAGRAMS, has_reset=False, has_empty=False)
+LOCAL_DATAGRAMS = Traits(
+    Kind.DATAGRAMS, half_close=False, has_end=False, has_reset=False
+)
 LOCAL_BYTES = Traits(Kind.BYTES, has_reset=False)
 DATAGRAMS = Traits(
     Kind.DATAGRAMS, limit=65507, half_close=False, has_end=False, has_reset=False
@@ -316,10 +360,24 @@ FRONTS = (
         _file("front"),
         unix_client(socket.SOCK_STREAM),
     ),
+    Front(
+        "UnixDomainSocket (dgram)",
+        LOCAL_DATAGRAMS,
+        _file("front", type="dgram"),
+        unix_client(socket.SOCK_DGRAM),
+    ),
+    Front(
+        "UnixDomainSocket (seqpacket)",
+        PACKETS,
+        _file("front", type="seqpacket"),
+        unix_client(socket.SOCK_SEQPACKET),
+    ),
 )
 
 BACKS = (
     Back("UDP", DATAGRAMS, _udp),
     Back("TCP", BYTES, _tcp),
     Back("UnixDomainSocket", LOCAL_BYTES, _unix),
+    Back("UnixDomainSocket (dgram)", LOCAL_DATAGRAMS, _unix_datagrams),
+    Back("UnixDomainSocket (seqpacket)", PACKETS, _unix_packets),
 )

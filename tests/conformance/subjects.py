@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from tests.conformance import described, headed, local, secure, sockets, web
+from tests.conformance import (
+    associations,
+    described,
+    headed,
+    packets,
+    pipes,
+    programs,
+    secure,
+    sockets,
+    web,
+)
 from tests.conformance.ends import Back, Front, Inner
 from tests.conformance.inners import INNERS
 
 FRONTS: tuple[Front, ...] = (
     *sockets.FRONTS,
-    *local.FRONTS,
     *secure.FRONTS,
     *web.FRONTS,
     *headed.FRONTS,
+    *packets.FRONTS,
+    *pipes.FRONTS,
     *described.FRONTS,
+    *associations.FRONTS,
 )
 BACKS: tuple[Back | Inner, ...] = (
     *sockets.BACKS,
-    *local.BACKS,
     *secure.BACKS,
     *web.BACKS,
     *headed.BACKS,
+    *packets.BACKS,
+    *pipes.BACKS,
     *described.BACKS,
+    *programs.BACKS,
+    *associations.BACKS,
     *INNERS,
 )
 

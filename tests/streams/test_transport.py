@@ -121,6 +121,15 @@ def test_a_peer_that_never_reads_is_dropped(clock: Clock) -> None:
     assert not clock.getDelayedCalls()
 
 
+def test_what_is_gone_needs_no_end(clock: Clock) -> None:
+    """A transport that is no more is not told that its stream has ended."""
+    stream, wire = make_wired(clock)
+    stream.gone(Loss(Reason.FIN))
+    stream.end()
+    assert not getattr(wire, "halfclosed", False)
+    assert not wire.disconnecting
+
+
 def test_what_comes_after_a_close_is_counted(clock: Clock) -> None:
     """Data that a closing stream still reads reaches nobody, and that shows."""
     stream, _ = make_wired(clock)
