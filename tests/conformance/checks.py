@@ -190,7 +190,7 @@ async def clients_outlive_servers(front: Front, back: Back) -> None:
     """A server that dies and comes back serves the client that had stayed."""
     if {front.name, back.name} == {"HTTP"}:
         raise NotApplicable("what was sent of a request's body cannot be sent again")
-    retry = {"retry_on": "always", "num_retries": 1000, "timeout": 20}
+    retry = {"retry_on": "always", "num_retries": 1000, "timeout": 2000}
     async with pair(front, back, retry=retry) as it:
         client, _server = await meet(it)
         assert it.upstream is not None
