@@ -96,3 +96,7 @@ class RemoteError(Exception):
     def __init__(self, loss: Loss) -> None:
         super().__init__(str(loss))
         self.loss = loss
+
+
+class Hopeless(RemoteError):
+    """The same where another attempt would not be any better; none is made."""

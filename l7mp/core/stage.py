@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLook
 from twisted.internet.task import deferLater
 
 from l7mp.core.registry import VIRTUAL, Context
-from l7mp.errors import LocalError, Loss, Reason, RemoteError
+from l7mp.errors import Hopeless, LocalError, Loss, Reason, RemoteError
 from l7mp.interfaces import IStream, Metadata
 from l7mp.model import balance, pointer
 from l7mp.model.config import Cluster, Config, EndPoint
@@ -84,6 +84,7 @@ async def connect(
 
     ``failed`` hears of each attempt that did not work; when the last one did not
     either, ``RemoteError`` says why; if none is allowed, that is ``cause``.
+    A ``Hopeless`` attempt is the last one, whatever ``retry`` allows.
     """
     loss = cause
     for pause in delays(retry, event):
@@ -93,6 +94,9 @@ async def connect(
         try:
             return await _attempt(world, stage, metadata, attempt_limit(retry))
         except CancelledError:
+            raise
+        except Hopeless as error:
+            failed(error.loss)
             raise
         except Exception as error:  # noqa: BLE001  # a protocol's bug is a failure
             loss = loss_of(error)

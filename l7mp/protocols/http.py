@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from l7mp.core.registry import Accept, Context, Protocol
 from l7mp.core.tls import connect_tls, prepare_tls, serve_tls
-from l7mp.errors import Loss, Reason, RemoteError
+from l7mp.errors import Hopeless, Loss, Reason, RemoteError
 from l7mp.interfaces import ICloseable, IListening, IStream, Kind, Metadata
 from l7mp.model.base import Declared
 from l7mp.model.config import EndPoint
@@ -227,7 +227,7 @@ def connect(
     about: Any = metadata.get("HTTP")
     if request.strict and about.get("spent"):
         what = "the request was sent, and there is no other to take its place"
-        return fail(RemoteError(Loss(Reason.REFUSED, what)))
+        return fail(Hopeless(Loss(Reason.REFUSED, what)))
 
     def spent() -> None:
         if request.strict:  # what was a client's cannot be had again

@@ -259,20 +259,6 @@ def test_deleting_stops_retrying(world: World) -> None:
     assert not world.clock.getDelayedCalls()
 
 
-def test_an_attempt_that_is_cancelled_is_the_last(world: World) -> None:
-    """Whatever error a protocol makes of being cancelled, it is not tried again."""
-    world.messages.outcomes = [
-        Deferred(lambda it: it.errback(ValueError("interrupted")))
-    ]
-    world.route(retry={"retry_on": "always", "num_retries": 5, "timeout": 1000})
-    world.arrive()
-    world.session.end(Loss(Reason.DELETED))
-    world.clock.advance(60)
-    assert len(world.messages.endpoints) == 1
-    assert not world.clock.getDelayedCalls()
-    assert "AttemptFailed" not in world.said()
-
-
 def test_a_connection_that_comes_too_late_is_dropped(world: World) -> None:
     """Cancelling an attempt that cannot be cancelled leaks nothing."""
     world.route(ingress=["out"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
 
 from l7mp.core.stage import Stage, choose, loss_of
-from l7mp.errors import LocalError, Loss, Reason, RemoteError
+from l7mp.errors import Hopeless, LocalError, Loss, Reason, RemoteError
 from l7mp.testing import Memory
 from tests.core.support import World
 
@@ -53,3 +54,30 @@ def test_sticky_sessions() -> None:
         chosen = {choose(cluster, {"IP": {"src_addr": address}}).name for _ in range(5)}
         assert len(chosen) == 1
     assert len({choose(cluster, {}).name for _ in range(200)}) > 1
+
+
+def test_a_hopeless_attempt_is_the_last() -> None:
+    """Where another attempt would be no better, none is made."""
+    world = World()
+    loss = Loss(Reason.REFUSED, "cannot be said again")
+    world.messages.outcomes = [Hopeless(loss)]
+    world.route(retry={"retry_on": "always", "num_retries": 5, "timeout": 1000})
+    source = world.arrive()
+    assert source.closed == loss
+    assert world.said().count("AttemptFailed") == 1
+    assert not world.clock.getDelayedCalls()
+
+
+def test_an_attempt_that_is_cancelled_is_the_last() -> None:
+    """Whatever error a protocol makes of being cancelled, it is not tried again."""
+    world = World()
+    world.messages.outcomes = [
+        Deferred(lambda it: it.errback(ValueError("interrupted")))
+    ]
+    world.route(retry={"retry_on": "always", "num_retries": 5, "timeout": 1000})
+    world.arrive()
+    world.session.end(Loss(Reason.DELETED))
+    world.clock.advance(60)
+    assert len(world.messages.endpoints) == 1
+    assert not world.clock.getDelayedCalls()
+    assert "AttemptFailed" not in world.said()
