@@ -59,15 +59,33 @@ class Ring:
     """Streams in a circle; pipe n leads from stage n to the next."""
 
     def __init__(self, stages: Sequence[IStream], ended: Callable[[int], None]) -> None:
-        """``ended(n)`` is called when nothing more will be read from stage n."""
+        """
+        ``ended(n)`` is called when nothing more will be read from stage n.
+
+        It is not called before ``settle`` is, and then not until that after ``mend``.
+        """
         self.stages = list(stages)
         self._ended = ended
+        self._early: list[tuple[int, IStream]] | None = []
+        """Ends that are still to be told; None where they are told at once."""
         self._pipes = [self._pipe(index) for index in range(len(self.stages))]
 
     def open(self) -> None:
         """Let everything flow, the answers first so that questions find a way."""
         for pipe in reversed(self._pipes):
             pipe.open()
+
+    def settle(self) -> None:
+        """Whoever hears of ends is ready: those that came meanwhile, and later ones."""
+        early, self._early = self._early, None
+        for index, stream in early or ():
+            self._heard(index, stream)
+
+    def _heard(self, index: int, stream: IStream) -> None:
+        if self._early is not None:
+            self._early.append((index, stream))
+        elif self.stages[index] is stream:
+            self._ended(index)
 
     def after(self, index: int) -> IStream:
         """The stage that stage ``index`` writes to."""
@@ -80,6 +98,7 @@ class Ring:
 
     def mend(self, index: int, fresh: IStream) -> None:
         """Put ``fresh`` into the hole."""
+        self._early = self._early or []
         self.stages[index] = fresh
         before = (index - 1) % len(self.stages)
         self._pipes[index] = self._pipe(index)
@@ -88,4 +107,5 @@ class Ring:
         self._pipes[before].open()
 
     def _pipe(self, index: int) -> Pipe:
-        return Pipe(self.stages[index], self.after(index), lambda: self._ended(index))
+        stream = self.stages[index]
+        return Pipe(stream, self.after(index), lambda: self._heard(index, stream))

@@ -122,7 +122,8 @@ class Session:
             self._refuse(Loss(reason, str(error)))
             return
         for index in range(1, len(self.stages)):
-            self._attempt(index, "connect-failure", NEVER_TRIED)
+            if self.loss is None:  # else one of them was refused at once
+                self._attempt(index, "connect-failure", NEVER_TRIED)
 
     # -- setting up ---------------------------------------------------------------
 
@@ -203,6 +204,7 @@ class Session:
                 self._owed.discard(index)
                 self._ended.add(index)
                 stream.end()
+            self._ring.settle()
         elif all(stage.stream is not None for stage in self.stages):
             self._close_ring()
 
@@ -221,6 +223,7 @@ class Session:
         self._ring.open()
         for index in range(1, len(streams)):
             self._watch(index)
+        self._ring.settle()
 
     def _hear(self, stage: Stage) -> None:
         """Pass on what the stream of a stage says about itself."""

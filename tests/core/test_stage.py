@@ -81,3 +81,14 @@ def test_an_attempt_that_is_cancelled_is_the_last() -> None:
     assert len(world.messages.endpoints) == 1
     assert not world.clock.getDelayedCalls()
     assert "AttemptFailed" not in world.said()
+
+
+def test_nothing_is_tried_for_a_session_that_was_refused() -> None:
+    """If one stage cannot be had at once, the others are not asked any more."""
+    world = World()
+    world.route(egress=["out"])
+    world.messages.outcomes = [Reason.REFUSED, Deferred()]
+    source = world.arrive()
+    assert source.loss is not None
+    assert len(world.messages.endpoints) == 1
+    assert not world.clock.getDelayedCalls()
