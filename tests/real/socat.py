@@ -19,6 +19,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
 
 from tests.real.whole import until
 
@@ -35,29 +38,57 @@ class Words:
     """The types of addresses that the socat of this machine knows, and other names."""
 
     def __init__(self, told: str) -> None:
-        lines = told.partition("address-head:\n")[2].partition("\n   opts:")[0]
-        self.types = set(re.findall(r"^ +([\w-]+)\S*\tgroups=", lines, re.M))
+        lines = told.partition("address-head:\n")[2].partition("\n   opts:")[0].lower()
+        self.types = set(re.findall(r"^ +([\w-]+)\S*\s+groups=", lines, re.M))
         self.aliases: dict[str, str] = dict(
-            re.findall(r"^ +([\w-]+) is an alias name for ([\w-]+)$", lines, re.M)
+            re.findall(r"^ +([\w-]+)\s+is an alias name for ([\w-]+)$", lines, re.M)
         )
 
-    def named(self, address: str) -> Iterator[str]:
-        """The types of an address, which may be one to read from and one to write to."""
-        for half in address.split("!!"):
-            name = re.split("[:,]", half)[0].lower()
-            name = self.aliases.get(name, name)
-            if name in self.types:
-                yield name
-
     def named_in(self, addresses: Iterable[str]) -> set[str]:
-        """The same of several."""
-        return {name for address in addresses for name in self.named(address)}
+        """The types of addresses, which may be one to read from and one to write to."""
+        halves = (half for address in addresses for half in address.split("!!"))
+        names = (re.split("[:,]", half)[0].lower() for half in halves)
+        return {self.aliases.get(name, name) for name in names}
+
+    def why_not(self, addresses: Iterable[str]) -> str:
+        """Why these cannot be tried here; empty if they can."""
+        missing = ", ".join(sorted(self.named_in(addresses) - self.types))
+        return MISSING or (missing and f"the socat of this machine has no {missing}")
 
 
 @cache
 def words() -> Words:
     """Those of this machine, asked once."""
+    if MISSING:
+        return Words("")
     return Words(subprocess.check_output(["socat", "-hhh"], text=True))
+
+
+class Row(Protocol):
+    """Something to try."""
+
+    @property
+    def id(self) -> str:
+        """What to call it."""
+
+    @property
+    def addresses(self) -> list[str]:
+        """Every address in it."""
+
+
+def rows(table: Iterable[Row]) -> list[Any]:
+    """Parameters for a test; what this machine's socat cannot do is skipped."""
+    return [
+        pytest.param(
+            row,
+            id=row.id,
+            marks=pytest.mark.skipif(
+                bool(words().why_not(row.addresses)),
+                reason=words().why_not(row.addresses) or "never",
+            ),
+        )
+        for row in table
+    ]
 
 
 # -- running it ---------------------------------------------------------------------
@@ -66,7 +97,9 @@ def words() -> Words:
 class Socat:
     """One that runs, and whose standard input and output are ours."""
 
-    def __init__(self, words: Sequence[str], kind: int, errors: Path) -> None:
+    def __init__(
+        self, words: Sequence[str], kind: int, errors: Path, pass_fds: Sequence[int]
+    ) -> None:
         self._errors = errors
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, kind)
         self.sock.setblocking(False)
@@ -78,6 +111,7 @@ class Socat:
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=log,
+                pass_fds=pass_fds,
                 start_new_session=True,  # what it starts is ended with it
             )
 
@@ -126,19 +160,22 @@ class Socat:
             if data:
                 heard.append(data)
             assert not self.ended, (heard, self.errors.decode())
+            if among:
+                place: bytes | list[bytes] = (
+                    b"".join(heard) if self._is_stream else heard
+                )
+                return all(message in place for message in messages)
             if self._is_stream:
                 return len(b"".join(heard)) >= len(b"".join(messages))
-            if among:
-                return set(messages) <= set(heard)
             return len(heard) >= len(messages)
 
         try:
-            await until(is_enough, 5)
+            await until(is_enough)
         except AssertionError:
             raise AssertionError((heard, self.errors.decode())) from None
-        if self._is_stream:
+        if self._is_stream and not among:
             heard, messages = [b"".join(heard)], (b"".join(messages),)
-        assert among or heard == list(messages)
+        assert among or heard == list(messages), heard
 
     async def ends(self) -> None:
         """Wait until it has nothing more to write."""
@@ -158,11 +195,13 @@ class Socat:
 
 
 @contextmanager
-def socat(*words: str, messages: bool = False) -> Iterator[Socat]:
+def socat(
+    *words: str, messages: bool = False, pass_fds: Sequence[int] = ()
+) -> Iterator[Socat]:
     """One that is ended in the end."""
     kind = socket.SOCK_SEQPACKET if messages else socket.SOCK_STREAM
     with tempfile.TemporaryDirectory(prefix="l7mp-") as folder:
-        running = Socat(words, kind, Path(folder) / "errors")
+        running = Socat(words, kind, Path(folder) / "errors", pass_fds)
         try:
             yield running
         finally:

@@ -8,6 +8,7 @@ What it has besides is in test_socat_programs, test_socat_wire and test_sctp;
 from __future__ import annotations
 
 import shutil
+import socket as python_socket
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from twisted.internet import reactor
 from twisted.protocols.socks import SOCKSv4Factory
 
 from tests.real import test_sctp, test_socat_programs, test_socat_wire
-from tests.real.socat import MISSING, socat, words
+from tests.real.socat import MISSING, rows, socat, words
 from tests.real.tls_peers import unused_port as unused_tcp
 from tests.real.whole import Words, whole
 from tests.streams.certs import Certs
@@ -48,10 +49,17 @@ class Talk:
     """Whether each message arrives as one; otherwise it is bytes that arrive."""
     answers: bool = True
     """Whether this type of server can answer."""
+    program: str = ""
+    """The address of a third, by which a session gets to a server that we cannot reach."""
+
+    @property
+    def addresses(self) -> list[str]:
+        every = (self.client, self.program, self.server)
+        return [address for address in every if address]
 
     @property
     def id(self) -> str:
-        names = [one.partition(":")[0] for one in (self.client, self.server)]
+        names = [one.partition(":")[0] for one in self.addresses]
         return "-to-".join(names) + ("-messages" if self.messages else "")
 
 
@@ -98,6 +106,25 @@ def internet(v: str) -> list[Talk]:
     ]  # fmt: skip
 
 
+def by_program(v: str) -> list[Talk]:
+    """What a session can reach by running socat only: UDP-Lite (RFC 3828)."""
+    host = VERSIONS[v]
+    at = f"[{host}]" if ":" in host else host
+    there, bind, name = f"{at}:{{back}}", f"{{back}},bind={at}", f"UDPLITE{v}"
+    ends = [
+        (f"{name}-CONNECT:{there}", f"{name}-LISTEN:{bind}", True),
+        (f"{name}-SENDTO:{there}", f"{name}-RECVFROM:{bind},fork", True),
+        (f"{name}-SENDTO:{there}", f"{name}-RECV:{bind}", False),
+        (f"{name}-DATAGRAM:{there},bind={at}:{{mine}}", f"{name}-DATAGRAM:{at}:{{mine}},bind={at}:{{back}}", True),
+    ]  # fmt: skip
+    run = {"protocol": "STDIO-fork"}
+    front = "TCP4-CONNECT:127.0.0.1:{front}"
+    return [
+        Talk(LISTENER, run, front, server, answers=answers, program=program)
+        for program, server, answers in ends
+    ]
+
+
 def local(kind: str, ends: Ends, front: str, back: str) -> list[Talk]:
     """What there is for files and for abstract names."""
     packets = f"{back},socktype=5"
@@ -122,7 +149,7 @@ PROXY = {"protocol": "HTTP", "address": "127.0.0.1", "port": 1, "tunnel": True}
 LISTEN4 = "TCP4-LISTEN:{back},bind=127.0.0.1,reuseaddr"
 
 TALKS = [
-    *(talk for v in VERSIONS for talk in internet(v)),
+    *(talk for v in VERSIONS for talk in (*internet(v), *by_program(v))),
     *local("UNIX", unix, "{folder}/in", "{folder}/out"),
     *local("ABSTRACT", abstract, "{name}in", "{name}out"),
     Talk({**LISTENER, **SERVE}, {**CLUSTER, "tls": TLS},
@@ -181,7 +208,7 @@ def facts_of(talk: Talk, folder: Path, **more: Any) -> Words:
     return {**facts, "xback": f"x{back:04x}", "lo": "x7f000001", "pad": "x" + "00" * 8}
 
 
-@pytest.mark.parametrize("talk", TALKS, ids=lambda talk: talk.id)
+@pytest.mark.parametrize("talk", rows(TALKS))
 @ensure
 async def test_socat_to_socat(
     talk: Talk, folder: Path, certs: Words, socks: int
@@ -197,9 +224,10 @@ async def test_socat_to_socat(
     with socat(*how, *server, messages=talk.messages) as there:
         await there.is_ready()
         async with whole() as it:
-            bound = await it.listen(
-                filled(talk.listener, facts), filled(talk.cluster, facts)
-            )
+            cluster = filled(talk.cluster, facts)
+            if talk.program:
+                cluster["command"] = ["socat", "-", talk.program.format(**facts)]
+            bound = await it.listen(filled(talk.listener, facts), cluster)
             front = bound.get("port", 0)
             facts.update(front=front, xfront=f"x{front:04x}")
             client = talk.client.format(**facts)
@@ -214,23 +242,53 @@ async def test_socat_to_socat(
                 if talk.answers:
                     there.send(b"four", b"fifteen")
                     await here.hears(b"four", b"fifteen")
-                if not talk.messages:
+                if not talk.messages and not talk.program:
                     here.finish()
                     await there.ends()
 
 
+ACCEPTS = "ACCEPT-FD:{number}"
+
+
+@pytest.mark.skipif(
+    bool(words().why_not([ACCEPTS])), reason=words().why_not([ACCEPTS]) or "never"
+)
+@ensure
+async def test_a_socket_that_was_left_open() -> None:
+    """A server that listens on a socket of somebody else's is a server as any other."""
+    with python_socket.create_server(("127.0.0.1", 0)) as open_:
+        number = open_.fileno()
+        with socat(ACCEPTS.format(number=number), "PIPE", pass_fds=[number]):
+            async with whole() as it:
+                port = open_.getsockname()[1]
+                front = await it.serve(LISTENER, {**CLUSTER, "port": port})
+                with socat("-", f"TCP4-CONNECT:127.0.0.1:{front}") as here:
+                    here.send(b"hello")
+                    await here.hears(b"hello")
+
+
 # -- the account ------------------------------------------------------------------------
 
-NEVER: dict[str, str] = {}
-"""Types that nothing here has to do with, and why: none of this version of socat."""
+NEVER = {
+    **dict.fromkeys(
+        [f"dccp{v}-{end}" for v in VERSIONS for end in ("connect", "listen")],
+        "Linux has had no DCCP since 6.16",
+    ),
+    "posixmq-receive": "reads a message as posixmq-read does, and ends",
+    **dict.fromkeys(
+        ["socks5-connect", "socks5-listen"],
+        "no server to try it with; it is bytes over TCP to us, as SOCKS 4 is",
+    ),
+}
+"""Types of newer versions of socat that nothing here tries, and why."""
 
 
 def driven() -> set[str]:
     """Every type that is in a table, and so in a test of each of its rows."""
-    addresses = [one for talk in TALKS for one in (talk.client, talk.server)]
+    addresses = [address for talk in TALKS for address in talk.addresses]
     for module in (test_socat_programs, test_socat_wire, test_sctp):
         addresses += module.ADDRESSES
-    return words().named_in(addresses)
+    return words().named_in([*addresses, ACCEPTS])
 
 
 def test_nothing_is_left_out() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests.real.socat import MISSING, socat
+from tests.real.socat import MISSING, rows, socat
 from tests.real.whole import until, whole
 
 ensure = pytest_twisted.ensureDeferred
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 SHOUT = "EXEC:sed -u y/abc/ABC/"
 TCP = {"protocol": "TCP", "port": 1, "address": "127.0.0.1"}
+QUEUE = "/l7mp-{name},unlink-close"
+"""A queue of messages (mq_overview(7))."""
 HEARD, SAID = "{folder}/heard", "{folder}/said"
 """A file to read, and one to write."""
 
@@ -40,6 +42,13 @@ class Program:
     file: bytes | None = None
     """What is then in the file that it writes."""
 
+    pty: bool = False
+    """Whether it wants a terminal, on which there is more to see than the answer."""
+
+    @property
+    def addresses(self) -> list[str]:
+        return [self.here, self.there]
+
     @property
     def id(self) -> str:
         ends = f"{self.here}!!{self.there}".split("!!")
@@ -53,7 +62,13 @@ PROGRAMS = [
     Program("FD:0!!FD:1", SHOUT, b"ABC\n"),
     Program("-", SHOUT + ",pty,raw,echo=0", b"ABC\n"),
     Program("-", "SYSTEM:read said; echo $said $said", b"abc abc\n"),
+    Program("-", "SHELL:read said; echo $said $said", b"abc abc\n"),
     Program("-", "PIPE", b"abc\n"),
+    Program("-", "SOCKETPAIR", b"abc\n"),
+    Program("READLINE", SHOUT, b"ABC\r\n", pty=True),
+    Program("-", f"POSIXMQ-BIDIRECTIONAL:{QUEUE}", b"abc\n"),
+    Program("-", f"POSIXMQ-READ:{QUEUE}!!POSIXMQ-SEND:{QUEUE}", b"abc\n"),
+    Program("-", f"POSIXMQ-READ:{QUEUE}!!POSIXMQ-WRITE:{QUEUE}", b"abc\n"),
     Program("-", f"OPEN:{HEARD},rdonly!!CREATE:{SAID}", b"heard\n", b"abc\n"),
     Program("-", f"GOPEN:{HEARD},rdonly!!GOPEN:{SAID},append", b"heard\n", b"said\nabc\n"),
     Program("-", f"OPEN:{HEARD},rdonly!!OPEN:{SAID},wronly,append", b"heard\n", b"said\nabc\n"),
@@ -79,24 +94,25 @@ ADDRESSES = [
 """Everything in these tables."""
 
 
-def command(*addresses: str, folder: Path) -> dict[str, Any]:
+def command(*addresses: str, folder: Path, pty: bool = False) -> dict[str, Any]:
     """A cluster that runs socat; STDERR is heard as STDOUT is."""
-    said = [address.format(folder=folder) for address in addresses]
-    return {"protocol": "STDIO-fork", "command": ["socat", *said], "stderr": "merge"}
+    said = [address.format(folder=folder, name=os.getpid()) for address in addresses]
+    run = {"protocol": "STDIO-fork", "command": ["socat", *said], "stderr": "merge"}
+    return {**run, "pty": pty}
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.id)
+@pytest.mark.parametrize("program", rows(PROGRAMS))
 @ensure
 async def test_a_program_of_a_session(program: Program, tmp_path: Path) -> None:
     """What a session says gets there, and what comes from there it hears."""
     (tmp_path / "heard").write_bytes(b"heard\n")
     (tmp_path / "said").write_bytes(b"said\n")
     async with whole() as it:
-        spec = command(program.here, program.there, folder=tmp_path)
+        spec = command(program.here, program.there, folder=tmp_path, pty=program.pty)
         port = await it.serve(TCP, spec)
         with socat("-", f"TCP:127.0.0.1:{port}") as here:
             here.send(b"abc\n")
-            await here.hears(program.answer)
+            await here.hears(program.answer, among=program.pty)
             if program.file is not None:
                 said = tmp_path / "said"
                 await until(lambda: said.read_bytes() == program.file)
