@@ -84,6 +84,10 @@ class Continued(proxyForInterface(IStream, "inner")):  # type: ignore[misc]
         self._rest, self._facts = deque(rest), facts
         self._reasons: set[object] = {SINK}
         self._sink: IStream | None = None
+        self._on_end: Callable[[], None] | None = None
+        self._has_ended = False
+        """Whether the peer had nothing more to say before there was a sink."""
+        inner.deliver_to(Stream(), self._ended_early)
         if self._rest:
             inner.when_lost().addCallback(lambda _: self._hand_on_rest())
 
@@ -100,8 +104,11 @@ class Continued(proxyForInterface(IStream, "inner")):  # type: ignore[misc]
     def deliver_to(
         self, sink: IStream, ended: Callable[[], None] | None = None
     ) -> None:
-        self._sink = sink
+        self._sink, self._on_end = sink, ended or sink.end
         self.inner.deliver_to(sink, ended)
+
+    def _ended_early(self) -> None:
+        self._has_ended = True
 
     def hold(self, reason: object) -> None:
         self._reasons.add(reason)
@@ -123,6 +130,9 @@ class Continued(proxyForInterface(IStream, "inner")):  # type: ignore[misc]
             sink.describe(facts)
         while self._rest and not self._reasons:
             sink.write(self._rest.popleft())
+        if self._has_ended and not self._rest and self._on_end is not None:
+            self._has_ended = False
+            self._on_end()
 
     def _hand_on_rest(self) -> None:
         """The inner stream is gone: held or not, what was read is still delivered."""

@@ -67,7 +67,6 @@ class Screened(Continued):
         super().__init__(inner, rest, facts)
         self._clock, self._copy = clock, copy
         self._timer: IDelayedCall | None = None
-        self._on_end: Callable[[], None] | None = None
         if copy is not None:
             inner.when_lost().addCallback(lambda _: self._stop())
 

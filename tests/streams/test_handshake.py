@@ -133,6 +133,19 @@ def test_the_rest_comes_before_the_loss() -> None:
     assert stream.drops == {}
 
 
+def test_an_end_that_nobody_was_there_to_hear() -> None:
+    """A peer may have nothing to say behind its header, long before there is a sink."""
+    inner, sink = Memory(), Memory()
+    read_header(inner, line())
+    inner.inject(b"header\n")
+    stream = Continued(inner, [b"a", b"b"])
+    inner.hang_up()
+    stream.deliver_to(sink)
+    assert not sink.ended
+    stream.release(SINK)
+    assert (sink.written, sink.ended) == ([b"a", b"b"], True)
+
+
 def test_the_rest_of_a_stream_that_nobody_had_is_counted() -> None:
     """Without a sink the rest reaches nobody."""
     inner = Memory()
