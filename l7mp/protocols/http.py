@@ -36,7 +36,7 @@ from l7mp.wire.httprequest import (
 )
 
 Method = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-MaxBody = Annotated[int, Field(ge=0)]
+Amount = Annotated[int, Field(ge=0)]
 
 
 class HTTPListenerSpec(Spec):
@@ -55,7 +55,7 @@ class HTTPListenerSpec(Spec):
     """Speak TLS with the clients, and HTTP/2 or HTTP/1.1 as they agree (ALPN)."""
     path: str | None = None
     """The only path to serve, whatever the query; all if missing."""
-    max_body: MaxBody | None = None
+    max_body: Amount | None = None
     """Octets of a request's body taken, at most; larger ones are answered 413."""
     head_timeout: Seconds = HEAD_TIME
     """Seconds that a client has for the head of a request, after which it gets a 408."""
@@ -134,7 +134,7 @@ class HTTPClusterSpec(Spec):
     """Seconds for the response to begin when the request is complete; 0: any time."""
     keep_alive: Seconds = KEEP_IDLE
     """Seconds for which an idle connection is kept; 0: each request has its own."""
-    max_idle: MaxBody = MAX_IDLE
+    max_idle: Amount = MAX_IDLE
     """How many idle connections are kept for each endpoint."""
     connect: TunnelTarget | None = None
     """

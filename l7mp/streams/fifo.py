@@ -33,7 +33,7 @@ End = str | int
 """The path of a FIFO, or the number of an inherited descriptor."""
 
 PAUSE = 0.1
-"""Seconds until we look again whether anybody has come to read."""
+"""Seconds until we look again whether anybody has come, or can be let in."""
 
 _REASONS = {errno.ENXIO: Reason.REFUSED, errno.ENOENT: Reason.UNREACHABLE}
 _COUNT = struct.Struct("@i")
@@ -157,7 +157,11 @@ class Lookout:
         try:
             self._fd = open_end(self._end, os.O_RDONLY)
         except RemoteError:  # somebody has removed it; the anchor is left
-            self._fd = open_end(self._anchor, os.O_RDONLY)
+            try:
+                self._fd = open_end(self._anchor, os.O_RDONLY)
+            except RemoteError:  # there are no more descriptors
+                self._timer = self._clock.callLater(PAUSE, self._watch)
+                return
         if waiting(self._fd):  # of which the kernel need not tell
             self._timer = self._clock.callLater(0, self._look)
         else:

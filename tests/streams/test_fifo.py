@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -184,6 +185,30 @@ async def test_what_came_between_is_found(lookout: Lookout, fifo: str) -> None:
     await until(lambda: found)
     assert os.read(found[0], 100) == b"between"
     os.close(found[0])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_writer_is_found_when_there_are_descriptors_again(
+    lookout: Lookout, fifo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are none left it is looked for again later."""
+    scarce: list[int] = []
+
+    def none(*_: object) -> int:
+        scarce.append(1)
+        raise OSError(errno.EMFILE, "too many")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", none)
+        patch.setattr(os, "dup", none)
+        found: list[int] = []
+        lookout.wait(found.append)
+        assert scarce
+    fd = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(fd, b"x")
+    await until(lambda: found)
+    for one in (fd, *found):
+        os.close(one)
 
 
 @pytest_twisted.ensureDeferred
