@@ -90,6 +90,15 @@ class LocalError(Exception):
     status = 400
 
 
+class NotStarted(LocalError):
+    """A listener or a cluster cannot be what its declaration asks for."""
+
+    def __init__(self, what: str, name: str, why: LocalError) -> None:
+        super().__init__(f'{what} "{name}": {why}')
+        self.what, self.name = what, name
+        self.status = why.status
+
+
 class RemoteError(Exception):
     """The peer's or the network's fault, told as a ``Loss``."""
 

@@ -21,13 +21,13 @@ import l7mp.protocols
 from l7mp.admin.api import resource
 from l7mp.core.proxy import Proxy
 from l7mp.core.registry import Context, Registry
-from l7mp.errors import LocalError
+from l7mp.errors import LocalError, NotStarted
 from l7mp.model import declared, edit
 from l7mp.model.base import validate
 from l7mp.model.config import Config
 from l7mp.model.document import Document
 from l7mp.model.load import decode, parse
-from l7mp.model.problem import Invalid
+from l7mp.model.problem import Invalid, pointer_to
 from l7mp.observers.exposure import exposed_controllers
 from l7mp.observers.journal import Journal
 from l7mp.observers.log import LEVELS, LogWriter, open_log
@@ -38,6 +38,9 @@ class Options(usage.Options):
     """The command line, the original's."""
 
     synopsis = "[options] -c FILE"
+    document = Document({})
+    """What the configuration was read from, once it was."""
+
     longdesc = (
         "A multiprotocol proxy: pipes any protocol to any other, and is reconfigured"
         " while it runs."
@@ -94,7 +97,7 @@ def _parse_standard_input(data: bytes) -> Document:
 
 def configuration(options: Options, registry: Registry) -> Config:
     """What the file says, with the command line's say over it."""
-    document = read(options["config"])
+    document = options.document = read(options["config"])
     words = registry.vocabulary()
     value = document.value
     if value is None:
@@ -117,8 +120,11 @@ class L7mp(Service):
 
     name = "l7mp"
 
-    def __init__(self, proxy: Proxy, first: Config, log: LogWriter) -> None:
+    def __init__(
+        self, proxy: Proxy, first: Config, log: LogWriter, document: Document
+    ) -> None:
         self.proxy, self._first, self.log = proxy, first, log
+        self._document = document
         self._observer = cast(ILogObserver, log.twisted)
         self.failed: str | None = None
         """Why it could not be started."""
@@ -140,7 +146,11 @@ class L7mp(Service):
         self.log.write("notice", "l7mp", f"l7mp {l7mp.__version__} is up")
 
     def _refused(self, failure: Failure) -> None:
+        error = failure.value
         self.failed = failure.getErrorMessage()
+        if isinstance(error, NotStarted):
+            path = place_of(error, self._document.value)
+            self.failed = str(self._document.problem(path, self.failed))
         sys.stderr.write(f"l7mp: {self.failed}\n")
         if self.proxy.context.reactor.running:
             self.proxy.context.reactor.stop()
@@ -156,8 +166,24 @@ class L7mp(Service):
         return result
 
 
-def compose(config: Config, registry: Registry, reactor: Any) -> L7mp:
-    """Wire everything together; nothing is started yet."""
+def place_of(error: NotStarted, document: Any) -> str:
+    """The pointer to the declaration of what could not be started; "" if unknown."""
+    section = f"{error.what}s"
+    entries = document.get(section) if isinstance(document, dict) else None
+    for index, entry in enumerate(entries or ()):
+        if entry.get("name") == error.name:
+            return pointer_to([section, index])
+    return ""
+
+
+def compose(
+    config: Config, registry: Registry, reactor: Any, document: Document | None = None
+) -> L7mp:
+    """
+    Wire everything together; nothing is started yet.
+
+    ``document`` is where ``config`` is from, for messages about what does not start.
+    """
     log = LogWriter(config.admin.log_level, open_log(config.admin.log_file))
     metrics = Metrics()
     services: dict[str, Any] = {"metrics": metrics}
@@ -165,7 +191,7 @@ def compose(config: Config, registry: Registry, reactor: Any) -> L7mp:
     journal = Journal()
     proxy = Proxy(context, [log, journal, metrics])
     services["controller"] = resource(proxy, journal)
-    return L7mp(proxy, config, log)
+    return L7mp(proxy, config, log, document or Document({}))
 
 
 def makeService(options: Options) -> IService:
@@ -174,6 +200,7 @@ def makeService(options: Options) -> IService:
 
     registry = Registry.discover(l7mp.protocols)
     try:
-        return compose(configuration(options, registry), registry, reactor)
+        config = configuration(options, registry)
+        return compose(config, registry, reactor, options.document)
     except LocalError as error:
         raise usage.UsageError(f"\n{error}") from error

@@ -13,7 +13,7 @@ from twisted.python import usage
 import l7mp.protocols
 from l7mp import tap
 from l7mp.core.registry import Registry
-from l7mp.errors import LocalError
+from l7mp.errors import LocalError, NotStarted
 from l7mp.model.problem import Invalid
 
 REGISTRY = Registry.discover(l7mp.protocols)
@@ -129,3 +129,17 @@ def test_a_log_file_that_cannot_be_opened(tmp_path: Path) -> None:
     config = tap.configuration(options("-c", write(tmp_path, "a.yaml", text)), REGISTRY)
     with pytest.raises(LocalError, match=r"all\.log"):
         tap.compose(config, REGISTRY, Clock())
+
+
+def test_what_cannot_be_started_is_placed_where_it_is_declared() -> None:
+    """The pointer is that of the entry with the name, or nothing if there is none."""
+    error = NotStarted("listener", "b", LocalError("no"))
+    document = {"listeners": [{"name": "a"}, {"name": "b"}]}
+    assert tap.place_of(error, document) == "/listeners/1"
+    assert tap.place_of(error, {"listeners": [{"name": "a"}]}) == ""
+    assert tap.place_of(error, {"listeners": None}) == ""
+    assert tap.place_of(error, {"clusters": [{"name": "b"}]}) == ""
+    assert tap.place_of(error, None) == ""
+    nameless = NotStarted("cluster", "b", LocalError("no"))
+    document = {"clusters": [{"spec": {}}, {"name": "b"}]}
+    assert tap.place_of(nameless, document) == "/clusters/1"

@@ -33,7 +33,7 @@ def _run(options: tap.Options) -> int:
     registry = Registry.discover(l7mp.protocols)
     try:
         config = tap.configuration(options, registry)
-        service = tap.compose(config, registry, reactor)
+        service = tap.compose(config, registry, reactor, options.document)
     except LocalError as error:
         sys.stderr.write(f"{error}\n")
         return 1

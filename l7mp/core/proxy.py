@@ -24,7 +24,7 @@ from l7mp.core.idle import IdleWatch
 from l7mp.core.registry import Context
 from l7mp.core.session import Session
 from l7mp.core.stage import dial
-from l7mp.errors import Loss, Reason
+from l7mp.errors import LocalError, Loss, NotStarted, Reason
 from l7mp.interfaces import IListening, IStream, Metadata
 from l7mp.model import lint
 from l7mp.model.config import Config, Listener
@@ -108,7 +108,7 @@ class Proxy(Service):
         steps = list(plan(old, change.config))
         try:
             for step in steps:
-                await self._do(step)
+                await self._try(step)
                 done.append(step)
         except Exception:
             for step in reversed(done):
@@ -122,6 +122,13 @@ class Proxy(Service):
         self._warn_of_losses(old)
         self._sever(change, spare)
         return change
+
+    async def _try(self, step: Step) -> None:
+        what = "listener" if isinstance(step.what, Listener) else "cluster"
+        try:
+            await self._do(step)
+        except LocalError as error:
+            raise NotStarted(what, step.what.name, error) from error
 
     async def _do(self, step: Step) -> None:
         what = step.what

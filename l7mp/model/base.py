@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar, cast
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import (
     AliasChoices,
@@ -62,6 +64,17 @@ class Declared(BaseModel):
                     found[spelling] = info.serialization_alias or name
         return found
 
+    @classmethod
+    def elsewhere(cls) -> dict[str, str]:
+        """Keys that are none here but of something nearby, and a hint to where."""
+        found: dict[str, str] = {}
+        for name, info in cls.model_fields.items():
+            outer = info.serialization_alias or name
+            for model in _models_in(info.annotation):
+                for key in model.spellings():
+                    found.setdefault(key, f'it belongs in "{outer}"')
+        return found
+
     @model_validator(mode="wrap")
     @classmethod
     def _explain(cls, value: Any, handler: ModelWrapValidatorHandler[Declared]) -> Any:
@@ -70,7 +83,7 @@ class Declared(BaseModel):
             return handler(value)
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        known = {"known": cls.spellings()}
+        known = {"known": cls.spellings(), "elsewhere": cls.elsewhere()}
         raise nested(
             [
                 cast(ErrorDetails, {**one, "ctx": known})
@@ -79,6 +92,15 @@ class Declared(BaseModel):
                 for one in errors
             ]
         )
+
+
+def _models_in(annotation: Any) -> Iterator[type[Declared]]:
+    """The models that a field may hold itself, not in a list or a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Declared):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for one in get_args(annotation):
+            yield from _models_in(one)
 
 
 def spelled(**others: str) -> BeforeValidator:

@@ -212,19 +212,24 @@ def _problem(path: str, error: ErrorDetails) -> Problem:
     if kind == "missing":
         return Problem(path, f"the key {quoted(str(error['loc'][-1]))} is missing")
     if kind == "extra_forbidden":
-        return _unknown_key(path, str(error["loc"][-1]), context.get("known", {}))
+        return _unknown_key(path, str(error["loc"][-1]), context)
     if kind == "literal_error":
-        hint = did_you_mean(error["input"], _words(error))
+        hint = did_you_mean(str(error["input"]), _words(error))
         return Problem(path, f"must be {_choice(error)}, {_not(error)}", hint)
     return Problem(path, _message(error), context.get("hint", ""))
 
 
-def _unknown_key(path: str, word: str, known: Mapping[str, str]) -> Problem:
-    """``known`` has every spelling of every key, and what the key is called."""
+def _unknown_key(path: str, word: str, context: Mapping[str, Any]) -> Problem:
+    """
+    ``known`` of the context has every spelling of every key, and what the key is
+    called; ``elsewhere`` says of keys that are none where they belong.
+    """
+    known = context.get("known", {})
     if word in known:
         same = f"means the same as another key here ({quoted(known[word])})"
         return Problem(path, f"the key {quoted(word)} {same}", "remove one of them")
-    return Problem(path, f"unknown key {quoted(word)}", did_you_mean(word, known))
+    hint = context.get("elsewhere", {}).get(word) or did_you_mean(word, known)
+    return Problem(path, f"unknown key {quoted(word)}", hint)
 
 
 def _message(error: ErrorDetails) -> str:
@@ -237,6 +242,8 @@ def _message(error: ErrorDetails) -> str:
         return _LENGTHS[kind].format(**context)
     if kind in ("value_error", "assertion_error"):
         return str(context["error"])
+    if kind == _COMPLAINT:
+        return str(context["message"])
     plain = re.sub(r"^(Input|String|Value) should ", "must ", error["msg"])
     return plain[:1].lower() + plain[1:]
 
@@ -252,8 +259,12 @@ def _misfit(path: str, errors: Sequence[ErrorDetails]) -> Problem:
         hint = (
             _YES_OR_NO.get(value.lower(), "") and f"write {_YES_OR_NO[value.lower()]}"
         )
+    elif isinstance(value, str) and "a list" in nouns:
+        hint = "write a list, even of one: [ … ]"
     elif isinstance(value, bool | int | float) and "text" in nouns:
         hint = f'if it is text, write it in quotes: "{shown(value)}"'
+    elif value is True and nouns == [MAPPING]:
+        hint = "say in { … } how, or {} if nothing else need be said"
     return Problem(path, f"must be {listed(nouns)}, {_not(errors[0])}", hint)
 
 
@@ -272,7 +283,9 @@ def _words(error: ErrorDetails) -> list[str]:
 
 
 def _choice(error: ErrorDetails) -> str:
+    """The words, or the numbers: pydantic gives these as 1 or 2."""
     words = [quoted(word) for word in _words(error)]
+    words = words or re.findall(r"-?\d+", error["ctx"]["expected"])
     return f"one of {listed(words)}" if len(words) > 1 else "".join(words)
 
 

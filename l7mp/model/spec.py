@@ -34,6 +34,9 @@ Side = Literal["listener", "cluster"]
 REMOTE_WORDS = frozenset({"port", "bind", "address", "connect"})
 """What the original let users say to clusters that reach nothing remote."""
 
+_BESIDE = ("framing", "rules", "endpoints", "loadbalancer")
+"""What is said of a listener or a cluster, not to its protocol."""
+
 _LISTENER = "ListenerSpec"
 _CLUSTER = "ClusterSpec"
 
@@ -58,6 +61,12 @@ class Spec(Declared):
     def members(self) -> tuple[Any, ...]:
         """The clusters that this one stands on: names, and definitions until named."""
         return ()
+
+    @classmethod
+    def elsewhere(cls) -> dict[str, str]:
+        """Among them the keys that stand beside the specification."""
+        beside = dict.fromkeys(_BESIDE, 'it belongs beside "spec", not in it')
+        return beside | super().elsewhere()
 
     def standing_on(self, names: tuple[str, ...]) -> Spec:
         """The same with its members given by name."""

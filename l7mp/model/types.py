@@ -67,6 +67,22 @@ Milliseconds = Annotated[
 Pointer = Annotated[str, Field(examples=["/IP/src_addr", "HTTP/headers/host"])]
 """A path into metadata: a JSON Pointer whose first slash may be missing."""
 
+HeaderName = Annotated[
+    str,
+    Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", examples=["X-Tenant"]),
+    Says("the name of a header", "must be the name of a header"),
+]
+"""A token of HTTP (RFC 9110, section 5.6.2)."""
+
+HeaderValue = Annotated[
+    str,
+    Field(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]*$", examples=["blue"]),
+    Says("text", "must be text without control characters"),
+]
+"""What a header can say (RFC 9110, section 5.5)."""
+
+Headers = dict[HeaderName, HeaderValue | int | float | bool]
+"""Headers to send; numbers and truth values are written as text."""
 
 FileMode = Annotated[
     str,

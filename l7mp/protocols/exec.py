@@ -77,8 +77,8 @@ class ExecClusterSpec(Spec):
     @model_validator(mode="after")
     def _can_be_shared(self) -> ExecClusterSpec:
         if self.shared and self.replies != "one":
-            hint = "set replies to one, or leave shared out"
-            raise complaint("whose replies are whose, in a shared program?", hint)
+            hint = "say replies: one, or leave shared out"
+            raise complaint("nobody knows whose the replies of a shared one are", hint)
         format_ = framing_of(self.framing).format
         if self.shared and format_ in _FORGIVING:
             hint = "use u32be, or lines"

@@ -18,7 +18,7 @@ from l7mp.model.config import EndPoint
 from l7mp.model.explain import complaint
 from l7mp.model.spec import Spec
 from l7mp.model.tls import TLSClient, TLSServer
-from l7mp.model.types import Address, AddressPort, Port, Seconds
+from l7mp.model.types import Address, AddressPort, Headers, Port, Seconds
 from l7mp.streams.endpoint import tcp_endpoint, tcp_metadata
 from l7mp.streams.http import Exchange
 from l7mp.streams.httpcall import RESPONSE_TIME, Call, Calling
@@ -27,7 +27,7 @@ from l7mp.streams.httpengine import BODY_TIME, HEAD_TIME, KEEP_ALIVE, Settings
 from l7mp.streams.httppool import KEEP_ALIVE as KEEP_IDLE
 from l7mp.streams.httppool import MAX_IDLE, Keeping, Pool
 from l7mp.streams.httpserver import ALPN, listen_http
-from l7mp.wire.httpmeta import Target
+from l7mp.wire.httpmeta import Target, request_path
 from l7mp.wire.httprequest import (
     Defaults,
     Request,
@@ -121,7 +121,7 @@ class HTTPClusterSpec(Spec):
     """The method, where the session's metadata has none."""
     path: str = "/"
     """The path and query, where the session's metadata has none."""
-    headers: dict[str, str | int | float | bool] | None = None
+    headers: Headers | None = None
     """Headers to send, in place of the client's of the same name, Host among them."""
     forwarded: bool = False
     """Whether to add Via, X-Forwarded-For and X-Forwarded-Proto."""
@@ -156,9 +156,11 @@ def listen(
 ) -> Deferred[IListening]:
     """Bind the port."""
 
+    only = spec.path and request_path(spec.path)
+
     def ready(exchange: Exchange, transport: Any) -> None:
         path = exchange.request["url"]["path"].partition("?")[0]
-        if spec.path is not None and path != spec.path:
+        if only is not None and path != only:
             exchange.refuse(404, f"nothing is served at {path}")
             return
         metadata, words = tcp_metadata(transport)

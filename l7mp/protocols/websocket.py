@@ -27,7 +27,7 @@ from l7mp.model.explain import Says
 from l7mp.model.sockets import SourceBind, TCPSocketOptions
 from l7mp.model.spec import Spec
 from l7mp.model.tls import TLSClient, TLSServer
-from l7mp.model.types import Address, Port, Seconds
+from l7mp.model.types import Address, Headers, Port, Seconds
 from l7mp.streams.endpoint import TCPListening, listen_tcp, tcp_metadata, tune
 from l7mp.streams.tcp_from import tcp_from
 from l7mp.streams.websocket import (
@@ -51,7 +51,6 @@ MaxMessage = Annotated[int, Field(ge=1)]
 Patience = Annotated[
     Seconds, Field(gt=0), Says("a number of seconds", "must be more than 0 seconds")
 ]
-Headers = dict[str, str | int | float | bool]
 
 
 class _Connection(Spec):

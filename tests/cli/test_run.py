@@ -151,7 +151,7 @@ def test_mistakes_end_it_with_status_1(
 
 
 def test_a_port_in_use_ends_it_with_status_1(started: Any) -> None:
-    """The address, the port and a remedy are named."""
+    """The file, the place, the listener, address, port and a remedy are named."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -161,6 +161,8 @@ def test_a_port_in_use_ends_it_with_status_1(started: Any) -> None:
         _, err = proxy.process.communicate(timeout=20)
     assert proxy.process.returncode == 1
     assert f"cannot listen on TCP 127.0.0.1:{port}".encode() in err
+    assert b"config.json:1:" in err
+    assert b': /listeners/1: listener "t": cannot listen' in err
     assert b"choose another port" in err
 
 

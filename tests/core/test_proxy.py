@@ -56,7 +56,7 @@ def test_a_failed_step_undoes_the_others(world: World) -> None:
     done = world.configure(
         listeners=[listener("new", port=3), listener("bad", port=4, broken=True)]
     )
-    assert str(failure_of(done)) == "port in use"
+    assert str(failure_of(done)) == 'listener "bad": port in use'
     assert world.proxy.config is before
     assert sorted(near.spec.port for near in world.messages.near) == [1, 2]
 

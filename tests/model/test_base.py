@@ -74,7 +74,13 @@ def test_nothing_changes_once_it_is_made() -> None:
         ("{}", ['1:1: the key "name" is missing']),
         ("[]", ["1:1: must be a mapping, not a list"]),
         ("{name: a, leaves: {}}", ["1:11: /leaves: must be a list, not a mapping"]),
-        ("{name: a, leaves: ab}", ['1:11: /leaves: must be a list, not "ab"']),
+        (
+            "{name: a, leaves: ab}",
+            [
+                '1:11: /leaves: must be a list, not "ab"; write a list, even of one:'
+                " [ … ]"
+            ],
+        ),
         ("{name: a, leaves: [5]}", ["1:20: /leaves/0: must be a mapping, not 5"]),
         (
             "{name: a, leaves: [{size: '80'}]}",
@@ -217,3 +223,26 @@ def test_any_value_is_a_model_or_invalid(value: Any) -> None:
     except Invalid:
         refused = True
     assert refused or found == document.value
+
+
+class Inner(Declared):
+    """What stands inside of another model."""
+
+    depth: int = 0
+
+
+class Outer(Declared):
+    """Holds others."""
+
+    inner: Annotated[Inner | None, Field(validation_alias="within")] = None
+    many: Items[Leaf] = ()
+
+
+def test_a_key_that_belongs_one_step_inside_is_told_so() -> None:
+    """A key of a model that stands inside of this one is told where it belongs."""
+    with pytest.raises(Invalid) as caught:
+        validate(Outer, Document({"depth": 5, "size": 3}))
+    assert [str(one) for one in caught.value.problems] == [
+        '/depth: unknown key "depth"; it belongs in "inner"',
+        '/size: unknown key "size"',
+    ]

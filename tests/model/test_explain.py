@@ -75,6 +75,10 @@ def _complain(value: Any) -> Any:
     raise complaint("{never} good", "give up")
 
 
+def _name(value: Any) -> Any:
+    raise complaint("UDP has none")
+
+
 QUOTE = 'if it is text, write it in quotes: "5"'
 SEVERAL = list[int]
 
@@ -99,12 +103,25 @@ SEVERAL = list[int]
         (bool, "off", 'must be true or false, not "off"; write false'),
         (bool, "x", 'must be true or false, not "x"'),
         (list[int], {}, "must be a list, not a mapping"),
-        (tuple[int, ...], "x", 'must be a list, not "x"'),
+        (
+            tuple[int, ...],
+            "x",
+            'must be a list, not "x"; write a list, even of one: [ … ]',
+        ),
         (dict[str, int], [], "must be a mapping, not a list"),
         (Part, 5, "must be a mapping, not 5"),
+        (
+            Part,
+            True,
+            "must be a mapping, not true; say in { … } how, or {} if nothing else"
+            " need be said",
+        ),
         (None, 5, "must be null, not 5"),
         (Literal["a"], "b", 'must be "a", not "b"'),
         (Literal["a"], 5, 'must be "a", not 5'),
+        (Literal[1, 2], 3, "must be one of 1 or 2, not 3"),
+        (Literal[1, 2], 1.1, "must be one of 1 or 2, not 1.1"),
+        (Literal[-1], "1", 'must be -1, not "1"'),
         (
             Literal["never", "always"],
             "alway",
@@ -128,6 +145,7 @@ SEVERAL = list[int]
         (Annotated[SEVERAL, Field(max_length=1)], [1, 2], "must have at most 1 items"),
         (Annotated[int, AfterValidator(_refuse)], 5, "never good enough"),
         (Annotated[int, AfterValidator(_complain)], 5, "{never} good; give up"),
+        (Annotated[int, AfterValidator(_name)], 5, "UDP has none"),
         (bytes, 5, "must be a valid bytes"),
         (Name, "a b", 'must be one word, not "a b"'),
         (Name, 5, "must be a name, not 5"),

@@ -317,3 +317,12 @@ def test_what_goes_in_may_differ_from_what_comes_out() -> None:
         "datagrams", "datagrams"
     )
     assert words.flow_of(words.cluster({"protocol": "Pipe"})) == Flow("b", None)
+
+
+@pytest.mark.parametrize("key", ["framing", "rules", "endpoints", "loadbalancer"])
+def test_what_belongs_beside_a_specification_is_told_so(key: str) -> None:
+    """A word of the listener or cluster, inside of its specification, is in the way."""
+    with pytest.raises(ValidationError) as caught:
+        WORDS.listener({"protocol": "TCP", "port": 1, key: "lines"})
+    (problem,) = problems_of(caught.value, value={key: "lines"})
+    assert problem.hint == 'it belongs beside "spec", not in it'

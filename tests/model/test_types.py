@@ -18,6 +18,7 @@ from l7mp.model.types import (
     AddressPort,
     AnyPort,
     FileMode,
+    Headers,
     Milliseconds,
     Name,
     Pointer,
@@ -39,6 +40,7 @@ class Words(Declared):
     pair: AddressPort = AddressPort()
     mode: FileMode = "0600"
     owner: Account = 0
+    headers: Headers | None = None
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ class Words(Declared):
         ("mode", "0660"),
         ("mode", "660"),
         ("owner", "www-data"),
+        ("headers", {"X-Tenant": "blue\tänd", "X-Number": 5, "DNT": True}),
         ("owner", 33),
         ("pair", {"address": "127.0.0.1", "port": 15001}),
     ],
@@ -88,6 +91,12 @@ def test_words_are_accepted_and_dumped_as_given(key: str, value: Any) -> None:
         ("milliseconds", -1, "must be 0 or more milliseconds, not -1"),
         ("milliseconds", 1.5, "must be a whole number of milliseconds, not 1.5"),
         ("pair", {"port": 0}, "must be a port, from 1 to 65535, not 0"),
+        ("headers", {"X A": "b"}, 'must be the name of a header, not "X A"'),
+        (
+            "headers",
+            {"A": "b\r\nC: d"},
+            r'must be text without control characters, not "b\r\nC: d"',
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_the_words_of_the_type(

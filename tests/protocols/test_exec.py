@@ -101,7 +101,7 @@ async def test_one_program_for_each_session() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"replies": "any"}, "whose replies are whose"),
+        ({"replies": "any"}, "nobody knows whose"),
         ({"replies": "one", "framing": "slip"}, "a shared program may skip a reply"),
     ],
 )

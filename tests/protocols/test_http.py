@@ -106,9 +106,10 @@ async def test_ipv6() -> None:
     ("path", "served"),
     [("/only", True), ("/only?x=1", True), ("/only/", False), ("/", False)],
 )
-async def test_only_one_path(path: str, served: bool) -> None:
+@pytest.mark.parametrize("only", ["/only", "only"])
+async def test_only_one_path(path: str, served: bool, only: str) -> None:
     """A listener with a path serves that one, whatever the query, and no other."""
-    async with listener(path="/only") as host:
+    async with listener(path=only) as host:
         client = host.client(post(b"", path=path))
         if served:
             (await host.session())[0].end()
