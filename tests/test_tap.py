@@ -140,6 +140,7 @@ def test_what_cannot_be_started_is_placed_where_it_is_declared() -> None:
     assert tap.place_of(error, {"listeners": None}) == ""
     assert tap.place_of(error, {"clusters": [{"name": "b"}]}) == ""
     assert tap.place_of(error, None) == ""
-    nameless = NotStarted("cluster", "b", LocalError("no"))
-    document = {"clusters": [{"spec": {}}, {"name": "b"}]}
-    assert tap.place_of(nameless, document) == "/clusters/1"
+    cluster = NotStarted("cluster", "b", LocalError("no"))
+    nameless: dict[str, str] = {}
+    document = {"clusters": [nameless, {"name": "b"}]}
+    assert tap.place_of(cluster, document) == "/clusters/1"

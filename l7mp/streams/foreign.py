@@ -194,9 +194,12 @@ class ForeignPlumbing(Plumbing):
         Have Twisted hear that what it has wrapped around us knows half-close, too.
 
         Of several such things the wrapper of a client's endpoint claims the last only.
+        Others, as the PROXY protocol's, do not know it, but lend out by the same name
+        what their transport has for another purpose.
         """
         wrapper = getattr(self.transport, "protocol", None)
-        if isinstance(wrapper, Protocol) and hasattr(wrapper, "readConnectionLost"):
+        knows = hasattr(type(wrapper), "readConnectionLost")
+        if isinstance(wrapper, Protocol) and knows:
             alsoProvides(wrapper, IHalfCloseableProtocol)
 
     def handshakeCompleted(self) -> None:
