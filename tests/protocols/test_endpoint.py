@@ -150,6 +150,17 @@ async def test_the_proxy_protocol(world: World) -> None:
     assert not world.session.stages[0].stream.half_close
 
 
+@ensure
+async def test_an_end_behind_the_proxy_protocol_is_a_good_end(world: World) -> None:
+    """A client that says all it has to say has closed; nothing else went wrong."""
+    where = await world.between(f"haproxy:{ANY}", "", {"protocol": "Echo"})
+    client = world.dial((where["address"], where["port"]))
+    client.send(b"PROXY TCP4 192.0.2.7 198.51.100.1 5000 80\r\nhello")
+    assert await client.reads(5) == b"hello"
+    client.sock.shutdown(socket.SHUT_WR)
+    assert await world.loss() == Loss(Reason.FIN)
+
+
 # -- TLS of Twisted's -----------------------------------------------------------------
 
 
