@@ -39,6 +39,11 @@ def minimal(port: int, **more: Any) -> dict[str, Any]:
     return {"listeners": [listener, *more.pop("listeners", [])], **more}
 
 
+def _hear_interrupts() -> None:
+    """What a shell runs in the background ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Proxy:
     """A running l7mp."""
 
@@ -54,6 +59,7 @@ class Proxy:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=_hear_interrupts,
         )
 
     def get(self, path: str) -> Any:
