@@ -39,9 +39,8 @@ def minimal(port: int, **more: Any) -> dict[str, Any]:
     return {"listeners": [listener, *more.pop("listeners", [])], **more}
 
 
-def _hear_interrupts() -> None:
-    """What a shell runs in the background ignores SIGINT, and so do its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# What a shell runs in the background ignores SIGINT, and so do its children.
+HEARING = ["env", "--default-signal=INT"]
 
 
 class Proxy:
@@ -54,12 +53,11 @@ class Proxy:
         path = folder / "config.json"
         path.write_text(json.dumps(config))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *command, "-c", str(path)],
+            [*HEARING, sys.executable, "-m", *command, "-c", str(path)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=_hear_interrupts,
         )
 
     def get(self, path: str) -> Any:
