@@ -107,6 +107,15 @@ def _(event: events.Ended) -> Line:
     return "info", "session", f"{event.session} ended: {event.loss}"
 
 
+def in_one_line(text: str) -> str:
+    """The text without anything that would move a cursor: peers have worded some of it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class LogWriter:
     """
     Writes lines of at least a level: time (ISO 8601, UTC), level, prefix, text.
@@ -144,7 +153,8 @@ class LogWriter:
             self.set_level(event.config.admin.log_level)
         found = line(event)
         if found is not None:
-            self.write(*found)
+            level, prefix, text = found
+            self.write(level, prefix, in_one_line(text))
 
     def twisted(self, event: LogEvent) -> None:
         """An ``ILogObserver``."""

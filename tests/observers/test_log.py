@@ -63,6 +63,14 @@ def test_most_events_have_none() -> None:
     assert line(events.Forgotten("s")) is None
 
 
+def test_a_peer_cannot_write_lines_of_its_own() -> None:
+    """What a peer words, as a close reason, is shown in one line and moves no cursor."""
+    log, out = writer("info")
+    log(events.Ended("s", Loss(Reason.FIN, "kické\n2026 error \x1b[2J\x9b", 4000)))
+    (written,) = out.getvalue().splitlines()
+    assert written.endswith(r"s ended: fin 4000: kické\n2026 error \x1b[2J\x9b")
+
+
 def test_levels_change_at_run_time_and_silent_is_silent() -> None:
     """POST /admin may change the level."""
     log, out = writer("silent")
