@@ -48,6 +48,13 @@ class _Running:
     is_over: bool = False
     """Whether it was stopped; who was shaking hands may still come."""
 
+    def refuse(self) -> None:
+        """Let in nobody any more, nor whoever waits."""
+        self.is_over = True
+        early, self.early = self.early, None
+        for stream, _, _ in early or ():
+            stream.abort(Loss(Reason.RECONFIGURED))
+
 
 class Proxy(Service):
     """Owns everything that runs; see ``docs/architecture``."""
@@ -162,7 +169,11 @@ class Proxy(Service):
                 self._accept(running.listener, stream, metadata, words)
 
         context = self.context.on_behalf_of("listener", listener.name)
-        running.listening = await context.listen(listener.spec, accept)
+        try:
+            running.listening = await context.listen(listener.spec, accept)
+        except Exception:
+            running.refuse()
+            raise
         self._running[listener.name] = running
         self.observe(Listening(listener.name, running.listening.address()))
 
@@ -178,8 +189,7 @@ class Proxy(Service):
         assert running.listening is not None, "stopped before it was started"
         running.is_over = True
         await running.listening.stop()
-        for stream, _, _ in running.early or ():
-            stream.abort(Loss(Reason.RECONFIGURED))
+        running.refuse()
         self.observe(StoppedListening(name))
 
     def _warn_of_ignored(self, old: Config) -> None:

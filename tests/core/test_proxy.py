@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from l7mp.core.events import Event, Faulted, Forgotten, Listening, Warned
@@ -134,6 +134,25 @@ def test_streams_of_a_change_that_fails_are_dropped(world: World) -> None:
     )
     assert isinstance(failure_of(done), LocalError)
     assert early.loss is not None
+
+
+def test_streams_of_a_listener_that_fails_are_dropped(world: World) -> None:
+    """Whoever came before it failed is not kept waiting, nor who comes after."""
+    early, late = Memory(), Memory()
+    accepts: list[Any] = []
+
+    def hasty(context: object, spec: object, accept: Any) -> Deferred[Any]:
+        accepts.append(accept)
+        accept(early, {}, "")
+        return fail(LocalError("port in use"))
+
+    object.__setattr__(world.messages.protocol, "listen", hasty)
+    assert isinstance(
+        failure_of(world.configure(listeners=[listener("a")])), LocalError
+    )
+    accepts[0](late, {}, "")
+    assert early.loss is not None
+    assert late.loss is not None
 
 
 def test_a_listener_that_a_failed_change_had_stopped_goes_on(world: World) -> None:
