@@ -26,6 +26,7 @@ from l7mp.model import declared, edit
 from l7mp.model.base import validate
 from l7mp.model.config import Config
 from l7mp.model.document import Document
+from l7mp.model.lint import unreachable_clusters
 from l7mp.model.load import decode, parse
 from l7mp.model.problem import Invalid, pointer_to
 from l7mp.observers.exposure import exposed_controllers
@@ -143,6 +144,8 @@ class L7mp(Service):
         registry = self.proxy.context.registry
         for warning in exposed_controllers(change.config, registry.governing()):
             self.log.write("warn", "admin", warning)
+        for warning in unreachable_clusters(change.config):
+            self.log.write("warn", "config", warning)
         self.log.write("notice", "l7mp", f"l7mp {l7mp.__version__} is up")
 
     def _refused(self, failure: Failure) -> None:

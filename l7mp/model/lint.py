@@ -42,6 +42,16 @@ def boundary_problems(
             yield Problem(places.get(name, ""), what, REMEDY)
 
 
+def unreachable_clusters(config: Config) -> Iterator[str]:
+    """What is said of clusters that could reach something, but have no endpoint."""
+    for cluster in config.clusters.values():
+        if not cluster.virtual and not cluster.endpoints:
+            yield (
+                f'cluster "{cluster.name}" has no endpoints: its sessions are refused'
+                " (no-endpoint) until one is added"
+            )
+
+
 def _told(config: Config, flow_of: FlowOf, *, strictly: bool) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
     flow_of = flow_in(config, flow_of)

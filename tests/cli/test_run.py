@@ -170,14 +170,16 @@ def test_a_port_in_use_ends_it_with_status_1(started: Any) -> None:
     assert b"choose another port" in err
 
 
-def test_a_controller_for_everybody_is_warned_about(started: Any) -> None:
-    """A REST API beyond loopback, without authentication, is worth a warning."""
+def test_what_was_hardly_meant_so_is_warned_about(started: Any) -> None:
+    """A REST API for everybody, and a cluster without endpoints, are worth a warning."""
     proxy = started("l7mp")
     proxy.process.kill()
     config = minimal(free_port())
     del config["listeners"][0]["spec"]["address"]
+    config["clusters"] = [{"name": "c", "spec": {"protocol": "TCP", "port": 9}}]
     open_proxy = Proxy(["l7mp"], config, Path(proxy.process.args[-1]).parent)
     open_proxy.get("admin")
     _, _, err = open_proxy.end()
     proxy.process.communicate()
     assert b"without authentication" in err
+    assert b'cluster "c" has no endpoints' in err

@@ -7,7 +7,12 @@ from typing import Any
 from l7mp.model import declared as say
 from l7mp.model import edit
 from l7mp.model.config import Config
-from l7mp.model.lint import boundary_problems, route_warnings, routes_of
+from l7mp.model.lint import (
+    boundary_problems,
+    route_warnings,
+    routes_of,
+    unreachable_clusters,
+)
 from tests.model.vocabulary import (
     WORDS,
     built,
@@ -88,3 +93,17 @@ def test_both_ways_count_where_nothing_is_left_to_chance() -> None:
     assert (lost.path, arbitrary.path) == ("/routes/0", "/routes/0")
     assert "framing" in lost.hint
     assert not list(boundary_problems(Config(), flow_of, {}))
+
+
+def test_a_cluster_that_needs_endpoints_and_has_none_is_told() -> None:
+    """It is told by name; one that has some, or needs none, is not."""
+    place = [{"spec": {"address": "127.0.0.1"}}]
+    config = built(
+        clusters=[
+            cluster("TCP", name="bare"),
+            {**cluster("TCP", name="good"), "endpoints": place},
+            cluster("Echo", name="echo"),
+        ]
+    )
+    (warning,) = unreachable_clusters(config)
+    assert warning.startswith('cluster "bare" has no endpoints: ')
