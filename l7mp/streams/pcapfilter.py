@@ -65,7 +65,8 @@ def compile_filter(text: str, begins_with: int) -> Program:
         )
         if found != 0:
             why = pcap.pcap_geterr(handle).decode(errors="replace")
-            raise LocalError(f'no filter of packets: "{text}": {why}')
+            hint = "see pcap-filter(7)"
+            raise LocalError(f'no filter of packets: "{text}": {why}; {hint}')
         made = program.instructions[: program.length]
         instructions = tuple((one.code, one.jt, one.jf, one.k) for one in made)
         pcap.pcap_freecode(ctypes.byref(program))

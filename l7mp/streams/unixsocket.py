@@ -184,14 +184,16 @@ def _unbound(name: str, why: str) -> LocalError:
 def _clear(path: str) -> None:
     """Remove a socket file that a process left behind."""
     if not os.path.isdir(os.path.dirname(path) or "."):
-        raise _unbound(path, os.strerror(errno.ENOENT))
+        folder = os.path.dirname(path)
+        why = f"{os.strerror(errno.ENOENT)}; make the directory {folder} first"
+        raise _unbound(path, why)
     kind = kind_at(path)
     if kind is None:
         return
     if kind != stat.S_IFSOCK:
-        raise _unbound(path, "there is a file that is no socket")
+        raise _unbound(path, "there is a file that is no socket; name another")
     if is_in_use(path):
-        raise _unbound(path, "another process listens there")
+        raise _unbound(path, "another process listens there; name another")
     os.unlink(path)
 
 

@@ -44,7 +44,8 @@ def test_what_is_no_filter(text: str) -> None:
         compile_filter(text, ETHERNET)
     told = str(info.value)
     assert told.startswith(f'no filter of packets: "{text}": ')
-    assert len(told) > len(text) + 30
+    assert len(told) > len(text) + 50
+    assert told.endswith("; see pcap-filter(7)")
 
 
 def test_a_filter_with_a_nul() -> None:
