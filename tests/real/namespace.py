@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,6 +129,7 @@ class Running:
 
     def __init__(self, command: Sequence[str], **options: Any) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="l7mp-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         with self._open("out") as out, self._open("err") as err:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=out, stderr=err, **options
