@@ -49,7 +49,8 @@ def _limit(item: pytest.Function) -> float:
     marker = item.get_closest_marker("timeout")
     if marker is not None and marker.args:
         return float(marker.args[0])
-    return float(item.config.getini("timeout") or 60)
+    told = item.config.getoption("timeout") or item.config.getini("timeout")
+    return float(told or 60)
 
 
 def _impatient(test: AsyncTest, seconds: float) -> AsyncTest:

@@ -52,7 +52,8 @@ def network() -> Iterator[None]:
 class Interface:
     """One of the interfaces, on which several may speak, each with its address."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, lasting: bool = False) -> None:
+        self._lasting = lasting
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(TYPE))
         self.sock.setblocking(False)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
@@ -67,8 +68,10 @@ class Interface:
         return self._ends[own]
 
     def forget(self, own: bytes) -> None:
-        """Nobody has that address any more."""
+        """Nobody has that address any more; who is the last turns off the light."""
         self._ends.pop(own, None)
+        if not self._ends and not self._lasting:
+            self.sock.close()
 
     def pump(self, *, welcome: bool = False) -> None:
         """Read what has come, for whomever it is; strangers may be met."""
@@ -117,8 +120,6 @@ class Speaker:
 
     def close(self) -> None:
         self._interface.forget(self._own)
-        if not self.welcomes:
-            self._interface.sock.close()
 
 
 def _hardware(name: str) -> bytes:
@@ -128,33 +129,47 @@ def _hardware(name: str) -> bytes:
         return address
 
 
-def _dial(address: dict[str, Any], folder: Path) -> End:
-    own = b"\x02" + os.urandom(5)
-    return Interface(CLIENTS).join(own, _hardware(FRONT))
+class Dialer:
+    """
+    Clients at one interface, which share a socket while there are any.
+
+    The kernel takes tens of milliseconds to be rid of each such socket.
+    """
+
+    def __init__(self) -> None:
+        self._interface: Interface | None = None
+
+    def __call__(self, address: dict[str, Any], folder: Path) -> End:
+        if self._interface is None or self._interface.sock.fileno() < 0:
+            self._interface = Interface(CLIENTS)
+            self._peer = _hardware(FRONT)
+        own = b"\x02" + os.urandom(5)
+        return self._interface.join(own, self._peer)
 
 
 class _Server:
     """Whoever speaks to the other end of the cable."""
 
     def __init__(self) -> None:
+        self._own = _hardware(SERVERS)
         self.cluster: dict[str, Any] = {
             "protocol": "AF_PACKET",
             "type": "cooked",
             "ethertype": TYPE,
-            "destination": _hardware(SERVERS).hex(":"),
+            "destination": self._own.hex(":"),
         }
         self.endpoint: dict[str, Any] | None = {"address": BACK}
         self.start()
 
     def start(self) -> None:
-        self._interface = Interface(SERVERS)
+        self._interface = Interface(SERVERS, lasting=True)
 
     def accept(self) -> End | None:
         self._interface.pump(welcome=True)
         if not self._interface.strangers:
             return None
         end = self._interface.strangers.popleft()
-        end.welcomes, end.source = True, _hardware(SERVERS)
+        end.welcomes, end.source = True, self._own
         return end
 
     def stop(self) -> None:
@@ -194,5 +209,5 @@ BACK_FRAMES = Traits(
     one_at_a_time=SHARED,
 )
 
-FRONTS = (Front("AF_PACKET", FRAMES, _listener, _dial, network=True),)
+FRONTS = (Front("AF_PACKET", FRAMES, _listener, Dialer(), network=True),)
 BACKS = (Back("AF_PACKET", BACK_FRAMES, _serve, network=True),)
