@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,15 @@ def programs() -> Iterator[ExitStack]:
 
 @contextmanager
 def started(*command: str) -> Iterator[Running]:
-    """A program in this network, ended in the end."""
-    running = Running(command)
+    """A program in this network, ended in the end with all that it has started."""
+    running = Running(command, start_new_session=True)
     try:
         yield running
     finally:
         if running.process.poll() is None:
             running.end()
+        with suppress(ProcessLookupError):
+            os.killpg(running.process.pid, signal.SIGKILL)
         assert running.process.stdin is not None
         running.process.stdin.close()
 
