@@ -49,6 +49,24 @@ def test_comes_back(name: str, is_recursive: bool) -> None:
     assert not change.severed
 
 
+def spoken(value: Any) -> set[str]:
+    """What is given as a protocol anywhere."""
+    if isinstance(value, list):
+        return set().union(*map(spoken, value))
+    if not isinstance(value, dict):
+        return set()
+    own = {value["protocol"]} if isinstance(value.get("protocol"), str) else set()
+    return own | spoken(list(value.values()))
+
+
+def test_every_protocol_has_an_example() -> None:
+    """There is no protocol that no file in conf/ speaks."""
+    registry = Registry.discover(l7mp.protocols)
+    words = registry.vocabulary()
+    texts = [yaml.safe_load((CONF / name).read_text()) for name in FILES]
+    assert {words.canonical(word) for word in spoken(texts)} == set(registry.protocols)
+
+
 def test_ports_are_distinct() -> None:
     """Examples can run beside each other: no two listen at the same place."""
     seen: dict[tuple[str, Any], str] = {}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.conf.running import HOST, LIMIT, Run, exchange
+from tests.conf.running import HOST, LIMIT, Run, ask, exchange
 
 
 class _Frames(socketserver.StreamRequestHandler):
@@ -114,3 +114,12 @@ def test_fanout(run: Run) -> None:
                 assert copy.recv(99) == b"you"
                 client.send(b"last")  # nothing of "you" is before it
                 assert service.recv(99) == b"last"
+
+
+def test_frame(run: Run) -> None:
+    """Datagrams pass through lines and come back, and lines become netstrings."""
+    it = run("frame.yaml")
+    with it.udp(18340) as client:
+        assert exchange(client, b"hello") == b"hello"
+        assert exchange(client, b"again") == b"again"
+    assert ask(it.tcp(18341), b"one\ntwo\n") == b"3:one,3:two,"
