@@ -265,7 +265,7 @@ async def test_a_client_that_provokes_and_never_reads() -> None:
             client.push()
             return not host.server.connections
 
-        await until(provoke)
+        await until(provoke, 40)  # it takes long to say so much
 
 
 @ensure
